@@ -1,0 +1,52 @@
+/** How every program reaches the API server: one channel, keepalive, generated clients that keep unknown fields. */
+import { readFileSync } from "node:fs";
+import { ChannelCredentials, createChannel, createClientFactory } from "nice-grpc";
+import type { Channel, ChannelOptions, Client, CompatServiceDefinition } from "nice-grpc";
+import { deadlineMiddleware } from "nice-grpc-client-middleware-deadline";
+import type { DeadlineOptions } from "nice-grpc-client-middleware-deadline";
+import { errorDetailsClientMiddleware } from "nice-grpc-error-details";
+import { lossless } from "./lossless.ts";
+
+/** Paths of PEM files: the authority that signed the server, and this client's own certificate and key. */
+export type TlsFiles = { ca: string; cert: string; key: string };
+
+export type Connection = {
+  channel: Channel;
+  /** A client for one service on this channel. Calls take `{ signal, deadline }`. */
+  client<D extends CompatServiceDefinition>(definition: D): Client<D, DeadlineOptions>;
+} & Disposable;
+
+const KIB = 1024;
+
+const OPTIONS: ChannelOptions = {
+  "grpc.keepalive_time_ms": 20_000,
+  "grpc.keepalive_timeout_ms": 10_000,
+  "grpc.keepalive_permit_without_calls": 1,
+  "grpc.initial_reconnect_backoff_ms": 100,
+  "grpc.min_reconnect_backoff_ms": 100,
+  "grpc.max_reconnect_backoff_ms": 2_000,
+  "grpc.max_receive_message_length": 16 * KIB * KIB,
+  "grpc.use_local_subchannel_pool": 1,
+};
+
+/** Does not wait for the server: the first call does. `server` is `host:port` or `unix:///path`. */
+export function connect({ server, tls, options = {} }: { server: string; tls?: TlsFiles; options?: ChannelOptions }): Connection {
+  const channel = createChannel(address(server, tls !== undefined), credentials(tls), { ...OPTIONS, ...options });
+  const factory = createClientFactory().use(errorDetailsClientMiddleware).use(deadlineMiddleware);
+  return {
+    channel,
+    client: <D extends CompatServiceDefinition>(definition: D) => factory.create(lossless(definition as never) as D, channel) as Client<D, DeadlineOptions>,
+    [Symbol.dispose]: () => channel.close(),
+  };
+}
+
+/** grpc-js appends a port to `unix:/path`; only the form with three slashes is taken as it is. */
+function address(server: string, tls: boolean): string {
+  if (server.startsWith("unix:")) return `unix://${server.replace(/^unix:(\/\/)?/, "")}`;
+  return `${tls ? "https" : "http"}://${server}`;
+}
+
+function credentials(tls: TlsFiles | undefined): ChannelCredentials {
+  if (!tls) return ChannelCredentials.createInsecure();
+  return ChannelCredentials.createSsl(readFileSync(tls.ca), readFileSync(tls.key), readFileSync(tls.cert));
+}
