@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Everything that must hold, on a fresh Debian or Ubuntu machine as root: set-up, lint, types, the API's contract with
+# its past, unit and contract tests, then the tests on real hosts. Ends with the sum of all tests on a line of its own.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash scripts/setup.sh
+export PATH="$PWD/node_modules/.bin:$PATH"
+export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$PWD/.cache/node-compile}"
+DROVER_TEST_SUMMARY=$(mktemp)
+export DROVER_TEST_SUMMARY
+trap 'rm -f "$DROVER_TEST_SUMMARY"' EXIT
+
+failed=0
+step() {
+  local name=$1 began=$SECONDS
+  shift
+  echo "== $name"
+  "$@" || { failed=1; echo "== $name failed" >&2; }
+  echo "== $name: $((SECONDS - began)) s"
+}
+
+step "lint" oxlint --type-aware --deny-warnings
+step "types" tsc --noEmit
+step "proto lint" buf lint
+step "proto format" buf format --diff --exit-code
+step "proto breaking" buf breaking --against proto/baseline.binpb
+step "unit and contract tests" mocha 'test/unit/**/*.test.ts' 'test/contract/**/*.test.ts' 'test/*.test.ts'
+step "tests on real hosts" mocha --config test/lab/mocharc.json
+
+node scripts/test-summary.ts "$DROVER_TEST_SUMMARY"
+exit "$failed"
