@@ -1,0 +1,146 @@
+/**
+ * The port that the agent sees: plain objects and promises, no handle of any library. Adapters: libvirt (a driver
+ * child process), libvirt's test driver, and the simulation. A domain is always named by its UUID.
+ */
+
+/** libvirt's virDomainState by name, with the numeric reason as libvirt gives it and its name for logs and phases. */
+export type DomainState = "nostate" | "running" | "blocked" | "paused" | "shutdown" | "shutoff" | "crashed" | "pmsuspended";
+
+export type Domain = {
+  uuid: string;
+  name: string;
+  state: DomainState;
+  /** libvirt's reason name in lower case, such as `migrated`, `postcopy-failed`, `destroyed`, `crashed`. */
+  reason: string;
+  persistent: boolean;
+  /** The text of Drover's metadata element; absent on a domain that Drover did not make. */
+  metadata?: string;
+};
+
+export type JobKind = "none" | "migration-out" | "migration-in" | "other";
+
+/** A running job's figures; absent ones are not known at this moment of the job. Bytes and milliseconds. */
+export type JobStats = {
+  kind: JobKind;
+  memoryTotalBytes?: number;
+  memoryProcessedBytes?: number;
+  memoryRemainingBytes?: number;
+  memoryBytesPerSecond?: number;
+  dirtyPagesPerSecond?: number;
+  pageSizeBytes?: number;
+  iteration?: number;
+  throttlePercent?: number;
+  elapsedMs?: number;
+  setupMs?: number;
+  downtimeMs?: number;
+  diskTotalBytes?: number;
+  diskProcessedBytes?: number;
+  diskRemainingBytes?: number;
+};
+
+export type HypervisorEvent =
+  | { type: "lifecycle"; uuid: string; name: string; event: LifecycleEvent; detail: number }
+  /** Comes only after a success, with the final figures. */
+  | { type: "job-completed"; uuid: string; stats: JobStats }
+  | { type: "migration-iteration"; uuid: string; iteration: number }
+  | { type: "agent-lifecycle"; uuid: string; connected: boolean }
+  /** Events may have been lost before this one: list again and compare. First after each (re)connection. */
+  | { type: "connected"; generation: number }
+  | { type: "disconnected"; reason: string };
+export type LifecycleEvent =
+  | "defined" | "undefined" | "started" | "suspended" | "resumed" | "stopped" | "shutdown" | "pmsuspended" | "crashed";
+
+export type HostInventory = {
+  hostname: string;
+  architecture: string;
+  libvirtVersion: string;
+  hypervisorVersion: string;
+  emulator: string;
+  cpus: number;
+  memoryBytes: number;
+  /** Virtualization types that libvirt offers (`kvm`, `qemu`, `test`); whether kvm works is for the canary boot to say. */
+  domainTypes: string[];
+  /** Pinned machine types (`pc-q35-7.2`), no aliases; `aliases` maps `q35` to one. */
+  machineTypes: string[];
+  machineAliases: Record<string, string>;
+  /** Named CPU models that guests of `domainType` can be given here, the host model, and whether the others work. */
+  cpuModels: { domainType: string; usable: string[]; hostModel?: string; hostPassthrough: boolean; maximum: boolean };
+  /** Names of active libvirt networks. */
+  networks: string[];
+};
+
+export type MigrateOptions = {
+  /** libvirt URI of the target's daemon. */
+  destinationUri: string;
+  /** `tcp://host` on which the target's QEMU listens for memory; absent leaves it to libvirt. */
+  migrationUri?: string;
+  /** XML of the domain as it shall be at the target: live and persistent. */
+  destinationXml: string;
+  persistentXml: string;
+  bandwidthMiBps?: number;
+  autoConverge?: boolean;
+  parallelConnections?: number;
+  /** Encrypt memory by QEMU's native TLS; `tlsDestination` is the name that the target's certificate must carry. */
+  tls?: boolean;
+  tlsDestination?: string;
+  /**
+   * Both hosts have been shown to see the same disks, uncached. libvirt takes only network file systems for shared and
+   * refuses everything else unless it is told.
+   */
+  disksKnownShared?: boolean;
+};
+
+export interface Hypervisor {
+  /** Starts connecting; resolves at the first connection. Reconnects for ever by itself, each time telling by event. */
+  start(signal: AbortSignal): Promise<void>;
+  /** Everything that happened, in order; one consumer. */
+  events(signal: AbortSignal): AsyncIterable<HypervisorEvent>;
+  /** CPU models are those for `domainType`: `kvm` once it is known to work here; `qemu` when absent. */
+  inventory(domainType?: string): Promise<HostInventory>;
+  /** Every domain, active or only defined. */
+  list(): Promise<Domain[]>;
+  /** Undefined when there is no such domain. */
+  get(uuid: string): Promise<Domain | undefined>;
+  findByName(name: string): Promise<Domain | undefined>;
+  /** Live XML, or the persistent definition; with `migratable` the form to derive a destination's XML from. Never with secrets. */
+  xml(uuid: string, form: "live" | "inactive" | "migratable"): Promise<string>;
+  /** Defines or redefines; answers the UUID. */
+  define(xml: string): Promise<string>;
+  create(uuid: string): Promise<void>;
+  /** Asks the guest by ACPI; says nothing on whether it listens. */
+  shutdown(uuid: string): Promise<void>;
+  destroy(uuid: string): Promise<void>;
+  undefine(uuid: string): Promise<void>;
+  suspend(uuid: string): Promise<void>;
+  resume(uuid: string): Promise<void>;
+  reset(uuid: string): Promise<void>;
+  /** Replaces Drover's metadata element, in the live and the persistent definition as they exist. */
+  setMetadata(uuid: string, metadata: string): Promise<void>;
+  /** Peer-to-peer live migration; resolves when it is over. Has a lane of its own and no deadline. */
+  migrate(uuid: string, options: MigrateOptions): Promise<void>;
+  /** `kind: "none"` when no job runs. */
+  job(uuid: string): Promise<JobStats>;
+  abortJob(uuid: string): Promise<void>;
+  setMigrationSpeed(uuid: string, mebibytesPerSecond: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What went wrong, by what the agent would do differently. `code` is libvirt's own number, for logs. */
+export type HypervisorErrorKind =
+  | "no-domain" | "already-exists" | "invalid-state" | "unsupported" | "invalid-xml" | "denied"
+  /** The daemon was lost during the call: whether it acted is unknown, so look before doing it again. */
+  | "connection-lost"
+  /** The deadline passed; the driver was replaced and the outcome is unknown. */
+  | "timeout"
+  | "failed";
+
+export class HypervisorError extends Error {
+  override name = "HypervisorError";
+  readonly kind: HypervisorErrorKind;
+  readonly code: number;
+  constructor(kind: HypervisorErrorKind, message: string, code = 0) {
+    super(message);
+    this.kind = kind;
+    this.code = code;
+  }
+}
