@@ -4,6 +4,7 @@
  */
 import "reflect-metadata";
 import type { webcrypto } from "node:crypto";
+import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
@@ -13,7 +14,7 @@ import { systemRandom } from "../../lib/random.ts";
 const KEY = { name: "ECDSA", namedCurve: "P-256" } as const;
 const SIGNATURE = { name: "ECDSA", hash: "SHA-256" } as const;
 const DAY_MS = 86_400_000;
-const VALID_DAYS = 7;
+const VALID_DAYS = 365;
 const RANDOM_SERIAL_BYTES = 15;
 
 export type CertificateFiles = { cert: string; key: string; ca: string };
@@ -81,7 +82,7 @@ export class Pki {
   private constructor(directory: string, authority: Authority) {
     this.#directory = directory;
     this.#authority = authority;
-    this.ca = join(directory, "ca.pem");
+    this.ca = filesIn(directory, "ca").ca;
   }
 
   static async create(directory: string, { serverAddress, nodes }: { serverAddress: string; nodes: readonly string[] }): Promise<Pki> {
@@ -91,6 +92,14 @@ export class Pki {
     await pki.issue("api-server", { commonName: "drover-api-server", addresses: [serverAddress, "127.0.0.1"], names: ["localhost"] });
     await Promise.all(nodes.map((name) => pki.issueNode(name)));
     return pki;
+  }
+
+  /** The certificates below a directory, made there if it has none. Nothing more can be issued from those it finds. */
+  static async open(directory: string, subjects: { serverAddress: string; nodes: readonly string[] }): Promise<PkiFiles> {
+    const files = { apiServer: filesIn(directory, "api-server"), node: (name: string) => filesIn(directory, `node-${name}`) };
+    const wanted = [files.apiServer, ...subjects.nodes.map(files.node)].flatMap(({ ca, cert, key }) => [ca, cert, key]);
+    if (!wanted.every((path) => existsSync(path))) await Pki.create(directory, subjects);
+    return files;
   }
 
   get apiServer(): CertificateFiles {
@@ -113,9 +122,18 @@ export class Pki {
   }
 
   #files(fileName: string): CertificateFiles {
-    return { cert: join(this.#directory, `${fileName}.pem`), key: join(this.#directory, `${fileName}.key`), ca: this.ca };
+    return filesIn(this.#directory, fileName);
   }
 }
+
+/** Where a node's and the server's certificates are. */
+export type PkiFiles = { apiServer: CertificateFiles; node(name: string): CertificateFiles };
+
+const filesIn = (directory: string, fileName: string): CertificateFiles => ({
+  cert: join(directory, `${fileName}.pem`),
+  key: join(directory, `${fileName}.key`),
+  ca: join(directory, "ca.pem"),
+});
 
 /** Lays out one host's certificate under the names that libvirt and QEMU each look for. */
 export async function writeHostPki(directory: string, authority: Authority, subject: CertificateSubject): Promise<void> {

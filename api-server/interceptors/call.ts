@@ -1,0 +1,61 @@
+/** Makes the `Call` that every handler works with: who calls, under which request id, whether the request is well formed. */
+import { createHash } from "node:crypto";
+import { type CallContext, type Metadata, type ServerMiddleware } from "nice-grpc-common";
+import { type Clock, deadline } from "../../lib/clock.ts";
+import { InvalidArgument, ResourceExhausted } from "../../lib/errors.ts";
+import type { Random } from "../../lib/random.ts";
+import type { Call, Caller, WithCall } from "../objects.ts";
+import type { FieldRules } from "../validate/field-rules.ts";
+import { requestFaults } from "../validate/request.ts";
+import { checkRole } from "./roles.ts";
+import type { Shape } from "./shapes.ts";
+
+const UNARY_DEADLINE_MS = 30_000;
+const METADATA_BYTES_MAX = 8 * 1024;
+
+export type CallOptions = {
+  shapes: ReadonlyMap<string, Shape>;
+  rules: FieldRules;
+  clock: Clock;
+  random: Random;
+  callerOf(context: CallContext): Caller;
+};
+
+export function callContext(options: CallOptions): ServerMiddleware<WithCall> {
+  return async function* callMiddleware(call, context) {
+    checkMetadata(context.metadata);
+    const rpc = call.method.path;
+    const caller = options.callerOf(context);
+    checkRole(rpc, caller);
+    const unary = !call.requestStream && !call.responseStream;
+    using cap = unary ? deadline(options.clock, UNARY_DEADLINE_MS, context.signal) : { signal: context.signal, [Symbol.dispose]() {} };
+    const request = call.requestStream ? NOTHING : describe(options, rpc, call.request as Record<string, unknown>);
+    const made: Call = { caller, rpc, signal: cap.signal, ...request };
+    return yield* call.next(call.request, { ...context, signal: cap.signal, call: made });
+  };
+}
+
+type FromRequest = Pick<Call, "requestId" | "repeatable" | "bodyHash" | "validateOnly" | "faults">;
+
+const NOTHING: FromRequest = { requestId: "", repeatable: false, bodyHash: "", validateOnly: false };
+
+/** Faults beside an object wait for the object's own; without one they are all there is. */
+function describe({ shapes, rules, random }: CallOptions, rpc: string, request: Record<string, unknown>): FromRequest {
+  const shape = shapes.get(rpc);
+  if (!shape) return NOTHING;
+  const faults = requestFaults(rules, shape, request);
+  const hasObject = shape.object !== undefined && request[shape.object.key] !== undefined;
+  if (faults.length > 0 && !hasObject) throw new InvalidArgument(faults);
+  const validateOnly = request["validateOnly"] === true;
+  if (!shape.repeatable) return { ...NOTHING, validateOnly, faults };
+  const given = String(request["requestId"]);
+  const bodyHash = createHash("sha256").update(shape.encode({ ...request, requestId: "" })).digest("hex");
+  return { requestId: given || random.uuid(), repeatable: given !== "", bodyHash, validateOnly, faults };
+}
+
+function checkMetadata(metadata: Metadata): void {
+  let bytes = 0;
+  for (const [key, values] of metadata) for (const value of values) bytes += key.length + value.length;
+  if (bytes <= METADATA_BYTES_MAX) return;
+  throw new ResourceExhausted(`Metadata must be at most ${METADATA_BYTES_MAX} bytes: it is ${bytes}`, { reason: "METADATA_TOO_LARGE" }, 0);
+}

@@ -1,0 +1,24 @@
+/** A writable image and who holds it. */
+import { Volume } from "../../gen/drover/v1/volume.ts";
+import { type Kind, metaOf } from "./kind.ts";
+import { fileName } from "./machine/disks.ts";
+import { validateMeta } from "./names.ts";
+import { unchangedSpec } from "./unchanged.ts";
+
+export const volumes: Kind<Volume> = {
+  name: "Volume",
+  plural: "volumes",
+  field: "volume",
+  typeName: "drover.v1.Volume",
+  namespaced: false,
+  longNames: true,
+  codec: Volume,
+  defaults: (volume) => volume,
+  withoutStatus: (volume) => ({ ...volume, status: undefined }),
+  withStatus: (stored, sent) => ({ ...stored, status: sent.status }),
+  validate: (volume) => [
+    ...validateMeta(metaOf(volume), volumes),
+    ...(volume.spec ? fileName("spec.image", volume.spec.image) : []),
+  ],
+  validateChange: unchangedSpec,
+};

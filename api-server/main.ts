@@ -1,0 +1,33 @@
+/** Wiring only: every collaborator is made here, passed down, and closed in reverse order. */
+import { systemClock } from "../lib/clock.ts";
+import { runProgram, signalled } from "../lib/config.ts";
+import { createLog } from "../lib/log.ts";
+import { systemRandom } from "../lib/random.ts";
+import { assemble } from "./assemble.ts";
+import { readConfig } from "./config.ts";
+import { listenersOf } from "./listeners.ts";
+import { listenAll } from "./server.ts";
+import { openStore } from "./store/open.ts";
+
+/** Calls under way may take this long after a signal to stop. */
+const DRAIN_MS = 3_000;
+
+await runProgram(async () => {
+  const config = readConfig(process.argv.slice(2));
+  const log = createLog("drover-api-server", config.logLevel);
+  const [clock, random] = [systemClock, systemRandom];
+  const ended = signalled("SIGTERM", "SIGINT");
+  const onFatal = (error: Error) => {
+    log.fatal({ error }, "the store cannot be written");
+    process.exit(1);
+  };
+  const onDataLoss = (error: Error) => log.error({ error }, "the store is damaged: nothing is written any more");
+  await using store = await openStore(config.store, { clock, random, create: config.createStore ?? true, onFatal, onDataLoss });
+  const assembly = await assemble({ store, clock, random, log, leaseMs: config.leaseMs });
+  const listening = await listenAll(listenersOf(config, assembly.parts), assembly.server);
+  log.info({ store: store.identity }, "serving");
+  log.info({ signal: await ended }, "stopping");
+  const stopped = assembly.stop();
+  await Promise.all(listening.map((each) => each.close(DRAIN_MS)));
+  await stopped;
+});

@@ -1,0 +1,52 @@
+/** Recording events: a repeat of one reason on one object counts up the one that is there; each object keeps its latest. */
+import type { Event } from "../../gen/drover/v1/event.ts";
+import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { AlreadyExists, InvalidArgument } from "../../lib/errors.ts";
+import { eventName, eventNamePrefix, events, NO_NAMESPACE } from "../kinds/event.ts";
+import { keyOf, metaOf } from "../kinds/kind.ts";
+import type { Call, Objects } from "../objects.ts";
+import type { Store } from "../store/store.ts";
+
+const EVENTS_PER_OBJECT_MAX = 200;
+
+type Parts = { objects: Objects; store: Store; clock: Clock };
+
+export async function recordEvent(parts: Parts, sent: Event | undefined, call: Call): Promise<Event> {
+  if (!sent?.regarding) {
+    throw new InvalidArgument([...(call.faults ?? []), { path: sent ? "event.regarding" : "event", message: "is required" }]);
+  }
+  const { regarding, reason } = sent;
+  const name = eventName(regarding, reason);
+  const namespace = regarding.namespace || NO_NAMESPACE;
+  const now = parts.clock.now();
+  const fold = (stored: Event): Event => ({
+    ...stored,
+    message: sent.message,
+    type: sent.type,
+    source: sent.source,
+    count: stored.count + 1,
+    lastTime: now,
+  });
+  const found = await parts.objects.find(events, { namespace, name });
+  if (found) return parts.objects.change(events, { namespace, name }, fold, call);
+  await makeRoom(parts, { namespace, prefix: eventNamePrefix(regarding) }, call);
+  const first = { ...sent, metadata: { ...(sent.metadata ?? ObjectMeta.create()), name, namespace }, count: 1, firstTime: now, lastTime: now };
+  try {
+    return await parts.objects.create(events, first, call);
+  } catch (error) {
+    if (!(error instanceof AlreadyExists)) throw error;
+    return parts.objects.change(events, { namespace, name }, fold, call);
+  }
+}
+
+/** The oldest go. The prefix may hold a few objects of like names; they share the room. */
+async function makeRoom({ objects, store }: Parts, { namespace, prefix }: { namespace: string; prefix: string }, call: Call): Promise<void> {
+  const { items } = await store.list(`${events.plural}/${namespace}/${prefix}`);
+  if (items.length < EVENTS_PER_OBJECT_MAX) return;
+  const read = items.map(({ value }) => events.codec.decode(value));
+  const oldest = read.sort((a, b) => lastMs(a) - lastMs(b)).slice(0, items.length - EVENTS_PER_OBJECT_MAX + 1);
+  for (const event of oldest) await objects.remove(events, keyOf(event), { ...call, requestId: "", repeatable: false });
+}
+
+export const lastMs = (event: Event) => (event.lastTime ?? metaOf(event).creationTimestamp)?.getTime() ?? 0;

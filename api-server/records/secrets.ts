@@ -1,0 +1,32 @@
+/** Secrets in objects: digests made at the edge, values kept by updates that leave them out, hidden in every answer. Pure. */
+import { createHash } from "node:crypto";
+import type { SecretValue } from "../../gen/drover/v1/meta.ts";
+import type { Kind, Resource } from "../kinds/kind.ts";
+
+/** What readers get: the digest alone. */
+export function hideSecrets<T extends Resource>(kind: Kind<T>, object: T): T {
+  return kind.mapSecrets ? kind.mapSecrets(object, (secret) => (secret.value === "" ? secret : { ...secret, value: "" })) : object;
+}
+
+/** Every secret of an object by its place. */
+export function secretsOf<T extends Resource>(kind: Kind<T>, object: T): Map<string, SecretValue> {
+  const found = new Map<string, SecretValue>();
+  kind.mapSecrets?.(object, (secret, place) => {
+    found.set(place, secret);
+    return secret;
+  });
+  return found;
+}
+
+/** Digests follow values; a secret that came without a value keeps what `before` holds in its place, or is empty. */
+export function keepSecrets<T extends Resource>(kind: Kind<T>, object: T, before: Map<string, SecretValue>): T {
+  if (!kind.mapSecrets) return object;
+  return kind.mapSecrets(object, (secret, place) => {
+    if (secret.value !== "") return { ...secret, digest: digestOf(secret.value) };
+    return before.get(place) ?? { ...secret, digest: "" };
+  });
+}
+
+export function digestOf(value: string): string {
+  return `sha256:${createHash("sha256").update(value).digest("hex")}`;
+}

@@ -1,0 +1,130 @@
+/**
+ * Watches: a cursor over the store's log, seen through selectors. What enters the selectors' scope is added, what leaves
+ * it is deleted; a quiet watch still says how far it is.
+ */
+import { type Clock, delay } from "../../lib/clock.ts";
+import { Unavailable } from "../../lib/errors.ts";
+import { type Kind, type Resource, storePrefix } from "../kinds/kind.ts";
+import type { WatchEvent, WatchOptions } from "../objects.ts";
+import { compareRevisions, numberOf } from "../store/revision.ts";
+import { type Bookmark, type Change, FutureRevision, type Store } from "../store/store.ts";
+import type { ReadsOptions } from "./reads.ts";
+import { type Selection, selectionOf } from "./selection.ts";
+
+/** Well under the 30 seconds that the API promises. */
+const BOOKMARK_EVERY_MS = 20_000;
+const AHEAD_WAIT_MS = 5_000;
+const AHEAD_POLL_MS = 100;
+const SNAPSHOT_PAGE = 500;
+
+export async function* watchObjects<T extends Resource>(kind: Kind<T>, options: WatchOptions, reads: ReadsOptions): AsyncGenerator<WatchEvent<T>> {
+  const { store, schema, clock, stopping } = reads;
+  const selection = selectionOf(kind, options, schema);
+  const prefix = storePrefix(kind, options.namespace);
+  const signal = AbortSignal.any([options.signal, stopping]);
+  try {
+    let from = options.fromRevision ?? "";
+    if (from === "") from = yield* snapshot({ kind, prefix, selection }, reads);
+    else await untilReached(store, from, { clock, signal });
+    yield { type: "bookmark", revision: from };
+    const changes = withHeartbeat((ends) => store.watch(prefix, from, ends), from, { clock, signal });
+    for await (const change of changes) {
+      if (change.type === "bookmark") yield change;
+      else yield* seen(change, selection, (value) => reads.decoded.of(kind).read(value, change.revision, reads.revealed));
+    }
+  } catch (error) {
+    if (stopping.aborted) throw new Unavailable("The server is stopping: watch again from the last revision", { reason: "STOPPING" });
+    throw error;
+  }
+}
+
+type Scope<T extends Resource> = { kind: Kind<T>; prefix: string; selection: Selection<T> };
+
+/** Everything that is there, at one revision, which it returns. */
+async function* snapshot<T extends Resource>({ kind, prefix, selection }: Scope<T>, reads: ReadsOptions): AsyncGenerator<WatchEvent<T>, string> {
+  let after: string | undefined;
+  let at: string | undefined;
+  for (;;) {
+    const page = await reads.store.list(prefix, { limit: SNAPSHOT_PAGE, ...(after !== undefined && { after }), ...(at !== undefined && { at }) });
+    for (const { value, revision } of page.items) {
+      const object = reads.decoded.of(kind).read(value, revision, reads.revealed);
+      if (selection.matches(object)) yield { type: "added", object, revision: page.revision };
+    }
+    if (page.next === undefined) return page.revision;
+    after = page.next;
+    at = page.revision;
+  }
+}
+
+/** What one change is to a watcher: nothing, or one event. */
+function* seen<T>(change: Change, selection: Selection<T>, read: (value: Uint8Array) => T): Generator<WatchEvent<T>> {
+  const { revision } = change;
+  const before = change.previous && (selection.everything ? change.previous : within(read(change.previous), selection));
+  if (change.type === "delete") {
+    if (before) yield { type: "deleted", object: read(change.previous), reason: "deleted", revision };
+    return;
+  }
+  const object = read(change.value);
+  if (selection.matches(object)) yield { type: before ? "modified" : "added", object, revision };
+  else if (before) yield { type: "deleted", object, reason: "out-of-scope", revision };
+}
+
+const within = <T>(object: T, selection: Selection<T>) => (selection.matches(object) ? object : undefined);
+
+/** A revision of this store that this process has not seen yet may be on its way; any other is refused at once by the store. */
+async function untilReached(store: Store, from: string, { clock, signal }: { clock: Clock; signal: AbortSignal }): Promise<void> {
+  const ahead = async () => {
+    const head = await store.head();
+    const known = numberOf(from, store.identity.incarnation) !== undefined;
+    return known && compareRevisions(from, head) > 0 ? head : undefined;
+  };
+  const end = clock.monotonicMs() + AHEAD_WAIT_MS;
+  for (let head = await ahead(); head !== undefined; head = await ahead()) {
+    if (clock.monotonicMs() >= end) throw new FutureRevision(from, head);
+    await delay(clock, AHEAD_POLL_MS, signal);
+  }
+}
+
+/** The store's bookmarks come with every commit anywhere; watchers get the newest of them only when nothing else came. */
+async function* withHeartbeat(
+  open: (signal: AbortSignal) => AsyncIterable<Change | Bookmark>,
+  from: string,
+  { clock, signal }: { clock: Clock; signal: AbortSignal },
+): AsyncGenerator<Change | Bookmark> {
+  const left = new AbortController();
+  const iterator = open(AbortSignal.any([signal, left.signal]))[Symbol.asyncIterator]();
+  let revision = from;
+  let next = pull(iterator);
+  let beat = heartbeat(clock);
+  try {
+    for (;;) {
+      const result = await Promise.race([next, beat.due]);
+      if (result === undefined) {
+        beat = heartbeat(clock);
+        yield { type: "bookmark", revision };
+        continue;
+      }
+      if (result.done) return;
+      revision = result.value.revision;
+      next = pull(iterator);
+      if (result.value.type !== "bookmark") yield result.value;
+    }
+  } finally {
+    beat.cancel();
+    left.abort();
+    await iterator.return?.().catch(() => undefined);
+  }
+}
+
+/** Asks for the next change ahead of the reader; a failure shows when the reader comes to it. */
+function pull<T>(iterator: AsyncIterator<T>): Promise<IteratorResult<T>> {
+  const next = iterator.next();
+  next.catch(() => undefined);
+  return next;
+}
+
+function heartbeat(clock: Clock): { due: Promise<undefined>; cancel(): void } {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const timer = clock.after(BOOKMARK_EVERY_MS, () => resolve(undefined));
+  return { due: promise, cancel: () => timer.cancel() };
+}

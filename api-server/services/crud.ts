@@ -1,0 +1,79 @@
+/** Create, read, change, watch and delete in the one shape that all kinds share; each kind's service only names it. */
+import { DeletionReason, type ObjectMeta } from "../../gen/drover/v1/meta.ts";
+import { InvalidArgument } from "../../lib/errors.ts";
+import { keyOf, type Kind, metaOf, type Resource } from "../kinds/kind.ts";
+import type { Call, ListOptions, WatchOptions } from "../objects.ts";
+import { applyMask } from "../validate/update-mask.ts";
+import type { ServiceParts } from "./service.ts";
+
+type UpdateRequest = { updateMask: string[] | undefined };
+type DeleteRequest = { namespace?: string; name: string; uid: string; resourceVersion: string; gracePeriodSeconds?: number | undefined };
+type WatchRequest = Omit<WatchOptions, "signal">;
+
+export type Watched<T, D> = {
+  event:
+    | { $case: "added"; value: T }
+    | { $case: "modified"; value: T }
+    | { $case: "deleted"; value: D }
+    | { $case: "bookmark"; value: Record<string, never> };
+  revision: string;
+};
+
+export function crud<T extends Resource>(kind: Kind<T>, { objects, schema }: Pick<ServiceParts, "objects" | "schema">) {
+  return {
+    create: (sent: T | undefined, call: Call) => objects.create(kind, required(kind, sent), call),
+
+    get: (key: { namespace?: string; name: string }) => objects.get(kind, key),
+
+    list: (request: ListOptions) => objects.list(kind, request),
+
+    async *watch<D>(request: WatchRequest, call: Call, deleted: (object: T, reason: DeletionReason) => D): AsyncGenerator<Watched<T, D>> {
+      for await (const event of objects.watch(kind, { ...request, signal: call.signal })) {
+        const { revision } = event;
+        if (event.type === "bookmark") yield { event: { $case: "bookmark", value: {} }, revision };
+        else if (event.type === "deleted") yield { event: { $case: "deleted", value: deleted(event.object, REASONS[event.reason]) }, revision };
+        else yield { event: { $case: event.type, value: event.object }, revision };
+      }
+    },
+
+    update(sent: T | undefined, { updateMask }: UpdateRequest, call: Call) {
+      const object = named(kind, sent);
+      const { resourceVersion, uid } = metaOf(object);
+      const part = { mask: updateMask ?? [], root: schema.message(kind.typeName) };
+      return objects.change(kind, keyOf(object), (stored) => applyMask(stored, object, part), { ...call, expected: resourceVersion, uid });
+    },
+
+    /** Finalizers go with the status: both are the control plane's. */
+    updateStatus(sent: T | undefined, call: Call) {
+      const object = named(kind, sent);
+      const { resourceVersion, uid, finalizers } = metaOf(object);
+      if (resourceVersion === "") throw missing(`${kind.field}.metadata.resource_version`);
+      const replace = (stored: T) => ({
+        ...(kind.withStatus?.(stored, object) ?? stored),
+        metadata: { ...metaOf(stored), finalizers } satisfies ObjectMeta,
+      });
+      return objects.change(kind, keyOf(object), replace, { ...call, expected: resourceVersion, uid });
+    },
+
+    remove(request: DeleteRequest, call: Call) {
+      const { uid, resourceVersion, gracePeriodSeconds } = request;
+      const grace = gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds };
+      return objects.remove(kind, request, { ...call, expected: resourceVersion, uid, ...grace });
+    },
+  };
+}
+
+const REASONS = { deleted: DeletionReason.DELETED, "out-of-scope": DeletionReason.OUT_OF_SCOPE } as const;
+
+const missing = (path: string) => new InvalidArgument([{ path, message: "is required" }]);
+
+function required<T extends Resource>(kind: Kind<T>, sent: T | undefined): T {
+  if (sent === undefined) throw missing(kind.field);
+  return sent;
+}
+
+function named<T extends Resource>(kind: Kind<T>, sent: T | undefined): T {
+  const object = required(kind, sent);
+  if (!object.metadata?.name) throw missing(`${kind.field}.metadata.name`);
+  return object;
+}

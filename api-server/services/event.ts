@@ -1,0 +1,28 @@
+/** Events: repeats are folded into the one that is there. */
+import type {
+  CreateEventRequest, DeleteEventRequest, GetEventRequest, ListEventsRequest, WatchEventsRequest,
+} from "../../gen/drover/v1/event.ts";
+import { recordEvent } from "../records/events.ts";
+import { events } from "../kinds/table.ts";
+import type { WithCall } from "../objects.ts";
+import { crud } from "./crud.ts";
+import type { ServiceParts } from "./service.ts";
+
+export function eventRecords(parts: ServiceParts) {
+  const records = crud(events, parts);
+  return {
+    createEvent: async (request: CreateEventRequest, { call }: WithCall) => ({ event: await recordEvent(parts, request.event, call) }),
+
+    getEvent: async (request: GetEventRequest) => ({ event: await records.get(request) }),
+
+    async listEvents(request: ListEventsRequest) {
+      const { items, ...page } = await records.list(request);
+      return { ...page, events: items };
+    },
+
+    watchEvents: (request: WatchEventsRequest, { call }: WithCall) =>
+      records.watch(request, call, (event, reason) => ({ event, reason })),
+
+    deleteEvent: async (request: DeleteEventRequest, { call }: WithCall) => ({ event: await records.remove(request, call) }),
+  };
+}

@@ -1,0 +1,48 @@
+/** Reads what the admission of a migration depends on, and records the migration or says all that stands in its way. */
+import type { VirtualMachineInstanceMigration } from "../../gen/drover/v1/migration.ts";
+import type { VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
+import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { FailedPrecondition, NotFound } from "../../lib/errors.ts";
+import { migrations } from "../kinds/migration.ts";
+import { nodes } from "../kinds/node.ts";
+import { virtualMachineInstances } from "../kinds/virtual-machine-instance.ts";
+import { virtualMachines } from "../kinds/virtual-machine.ts";
+import type { Call, Objects } from "../objects.ts";
+import { isOpen, migrationPreconditions } from "../subresources/migrate.ts";
+import { precondition, VM, VMI } from "../subresources/refusal.ts";
+
+/** Creates the migration unless something forbids it. A repeat gets the first answer, whatever has changed since. */
+export async function admitMigration(
+  objects: Objects,
+  migration: VirtualMachineInstanceMigration,
+  call: Call,
+): Promise<VirtualMachineInstanceMigration> {
+  // Creating it tells the faults of the request together with the object's own.
+  if (call.faults?.length) return objects.create(migrations, migration, call);
+  const replayed = await objects.replayed(migrations, call);
+  if (replayed) return replayed;
+  const namespace = migration.metadata!.namespace || "default";
+  const spec = migration.spec!;
+  const key = { namespace, name: spec.vmiName };
+  const [vm, instance] = await Promise.all([objects.find(virtualMachines, key), objects.find(virtualMachineInstances, key)]);
+  if (!instance) throw vm ? notRunning(vm) : new NotFound(`${VMI}/${namespace}/${spec.vmiName}`);
+  const [open, sourceNode, targetNode] = await Promise.all([
+    openMigrations(objects, instance),
+    nodeOf(objects, instance.status?.nodeName ?? ""),
+    nodeOf(objects, spec.targetNode),
+  ]);
+  const found = migrationPreconditions({ spec, vm, instance, open, sourceNode, targetNode });
+  if (found.length > 0) throw new FailedPrecondition(found);
+  return objects.create(migrations, migration, call);
+}
+
+const notRunning = (vm: VirtualMachine) =>
+  new FailedPrecondition([precondition("NOT_RUNNING", { plural: VM, object: vm }, "The machine has no run")]);
+
+const nodeOf = (objects: Objects, name: string) => (name === "" ? undefined : objects.find(nodes, { name }));
+
+async function openMigrations(objects: Objects, { metadata }: VirtualMachineInstance): Promise<VirtualMachineInstanceMigration[]> {
+  const { namespace, name } = metadata!;
+  const page = await objects.list(migrations, { namespace, fieldSelector: `spec.vmi_name=${name}` });
+  return page.items.filter(isOpen);
+}

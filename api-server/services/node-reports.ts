@@ -1,0 +1,152 @@
+/** Merges what agents report into the records, each part by its own rule; a repeat finds nothing left to change. */
+import type { MigrationProgressPart, ReportRequest } from "../../gen/drover/agent/v1/agent.ts";
+import type { Event, ObjectReference } from "../../gen/drover/v1/event.ts";
+import { VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
+import type { NodeReport } from "../../gen/drover/v1/node.ts";
+import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { Aborted, FailedPrecondition, InvalidArgument, NotFound, unreachable } from "../../lib/errors.ts";
+import { migrations } from "../kinds/migration.ts";
+import { nodes } from "../kinds/node.ts";
+import { virtualMachineInstances } from "../kinds/virtual-machine-instance.ts";
+import type { Call, Objects } from "../objects.ts";
+import type { NodeSessions } from "../sessions/node-sessions.ts";
+import type { ProgressPace } from "../sessions/progress-pace.ts";
+import { mergeSourceReport, mergeTargetReport } from "../subresources/migration-report.ts";
+import { mergeNodeReport } from "../subresources/node.ts";
+import { mergeOwnerReport } from "../subresources/owner-report.ts";
+import { isOpen } from "../subresources/migrate.ts";
+import { roleOf } from "../sessions/roles.ts";
+import { plain } from "../subresources/untrusted.ts";
+
+export type ReportParts = {
+  objects: Objects;
+  sessions: NodeSessions;
+  clock: Clock;
+  pace: ProgressPace;
+  /** Records an event, folded with its like. */
+  recordEvent: (event: Event, call: Call) => Promise<unknown>;
+};
+
+/** `node` is the one in the certificate. */
+export type ReportCall = Call & { node: string };
+
+/** Answers the version of the record after the merge; empty for events and progress. */
+export async function acceptReport(parts: ReportParts, request: ReportRequest, call: ReportCall): Promise<string> {
+  const { part } = request;
+  parts.sessions.present(call.node, request.agentInstance);
+  switch (part?.$case) {
+    case "owner":
+      return mergeInstance(parts, request, call, (vmi) => mergeOwnerReport(vmi, part.value, reporter(parts, request, call)));
+    case "migrationSource": {
+      const { migrationUid, report } = required(part.value, "migration_source");
+      return mergeInstance(parts, request, call, (vmi) => mergeSourceReport(vmi, report, { ...reporter(parts, request, call), migrationUid }));
+    }
+    case "migrationTarget": {
+      const { migrationUid, report } = required(part.value, "migration_target");
+      return mergeInstance(parts, request, call, (vmi) => mergeTargetReport(vmi, report, { ...reporter(parts, request, call), migrationUid }));
+    }
+    case "node":
+      return acceptNodeReport(parts, { report: part.value, agentInstance: request.agentInstance }, call);
+    case "event":
+      return acceptEvent(parts, part.value, request, call);
+    case "migrationProgress":
+      return acceptProgress(parts, part.value, request, call);
+    case undefined:
+      throw new InvalidArgument([{ path: "part", message: "is required: owner, migration_source, migration_target, node, event or migration_progress" }]);
+    default:
+      return unreachable(part);
+  }
+}
+
+function required<R>({ migrationUid, report }: { migrationUid: string; report: R | undefined }, path: string): { migrationUid: string; report: R } {
+  if (report === undefined) throw new InvalidArgument([{ path: `${path}.report`, message: "is required" }]);
+  return { migrationUid, report };
+}
+
+const reporter = ({ clock }: ReportParts, { agentInstance, vmiUid, epoch }: ReportRequest, { node }: ReportCall) =>
+  ({ nodeName: node, agentInstance, vmiUid, epoch, now: clock.now() });
+
+const keyOf = ({ namespace, name }: ReportRequest) => ({ namespace: namespace || "default", name });
+
+async function mergeInstance(
+  { objects }: ReportParts,
+  request: ReportRequest,
+  call: ReportCall,
+  merge: (vmi: VirtualMachineInstance) => VirtualMachineInstance | undefined,
+): Promise<string> {
+  const merged = await objects.change(virtualMachineInstances, keyOf(request), merge, unjournaled(call));
+  return merged.metadata!.resourceVersion;
+}
+
+/** The records themselves tell a repeat, so reports leave no journal entry. */
+function unjournaled({ node: _node, ...call }: ReportCall): Call {
+  return { ...call, requestId: "", repeatable: false, validateOnly: false };
+}
+
+type OwnReport = { report: NodeReport; agentInstance: string };
+
+async function acceptNodeReport({ objects, sessions }: ReportParts, { report, agentInstance }: OwnReport, call: ReportCall): Promise<string> {
+  const session = sessions.present(call.node, agentInstance);
+  const newer = report.generation > session.reportGeneration;
+  session.reportGeneration = Math.max(session.reportGeneration, report.generation);
+  try {
+    const merge = (node: Parameters<typeof mergeNodeReport>[0]) => (newer ? mergeNodeReport(node, report) : undefined);
+    const node = await objects.change(nodes, { name: call.node }, merge, unjournaled(call));
+    return node.metadata!.resourceVersion;
+  } catch (error) {
+    // Its record was deleted under it: the next Hello makes another.
+    if (error instanceof NotFound) sessions.close(session, new Aborted("The node's record was deleted", { reason: "NODE_DELETED" }));
+    throw error;
+  }
+}
+
+/** Only about the node itself and the machines that it holds. */
+async function acceptEvent({ objects, recordEvent }: ReportParts, event: Event, request: ReportRequest, call: ReportCall): Promise<string> {
+  const about = event.regarding;
+  if (!about) throw new InvalidArgument([{ path: "event.regarding", message: "is required" }]);
+  const regarding = about.kind === "Node" ? { ...about, name: call.node, namespace: "" } : await held(objects, about, { request, call });
+  const source = `node/${call.node}`;
+  const requestId = `${request.agentInstance}/${request.seq}`;
+  // The metadata is the server's to make: an agent could otherwise keep its events from ever being removed.
+  const own = { ...event, metadata: undefined, regarding, message: plain(event.message), source };
+  await recordEvent(own, { ...unjournaled(call), requestId, repeatable: true });
+  return "";
+}
+
+const MACHINE_KINDS = ["VirtualMachine", "VirtualMachineInstance"];
+
+async function held(objects: Objects, about: ObjectReference, { request, call }: { request: ReportRequest; call: ReportCall }): Promise<ObjectReference> {
+  const key = keyOf(request);
+  const instance = await objects.find(virtualMachineInstances, key);
+  const same = instance?.metadata?.uid === request.vmiUid && about.name === key.name && MACHINE_KINDS.includes(about.kind);
+  if (!same || roleOf(instance, call.node) === undefined) throw notHeld(request, call.node);
+  return { ...about, namespace: key.namespace };
+}
+
+function notHeld({ namespace, name }: ReportRequest, node: string): FailedPrecondition {
+  const subject = `virtualmachineinstances/${namespace || "default"}/${name}`;
+  return new FailedPrecondition([{ type: "NOT_OWNER", subject, message: `"${node}" does not hold the machine` }]);
+}
+
+/** Recorded at once the first time, then now and then; what comes between is dropped, as the next one says more. */
+async function acceptProgress(
+  { objects, pace }: ReportParts,
+  { migrationUid, progress }: MigrationProgressPart,
+  request: ReportRequest,
+  call: ReportCall,
+): Promise<string> {
+  if (!progress || !pace.due(migrationUid)) return "";
+  const { namespace, name } = keyOf(request);
+  const instance = await objects.get(virtualMachineInstances, { namespace, name });
+  const migration = instance.status?.migration;
+  if (migration?.uid !== migrationUid || migration.sourceNode !== call.node) {
+    const subject = `virtualmachineinstances/${namespace}/${name}`;
+    throw new FailedPrecondition([{ type: "NO_MIGRATION", subject, message: `The migration ${migrationUid} is not open from "${call.node}"` }]);
+  }
+  await objects.change(migrations, { namespace, name: migration.name }, (found) => {
+    if (found.metadata?.uid !== migrationUid || !isOpen(found)) return undefined;
+    return { ...found, status: { ...(found.status ?? VirtualMachineInstanceMigrationStatus.create()), progress } };
+  }, unjournaled(call));
+  return "";
+}

@@ -1,0 +1,56 @@
+/** What is done to a virtual machine besides reading and writing its record: power, moving, explaining. */
+import type { VirtualMachineServiceImplementation } from "../../gen/drover/v1/virtual_machine.ts";
+import type { Clock } from "../../lib/clock.ts";
+import type { Random } from "../../lib/random.ts";
+import { virtualMachineInstances } from "../kinds/virtual-machine-instance.ts";
+import { virtualMachines } from "../kinds/virtual-machine.ts";
+import type { Call, Objects, WithCall } from "../objects.ts";
+import { migrationOf } from "../subresources/migrate.ts";
+import { restart, start, stop } from "../subresources/power.ts";
+import type { PowerVerb } from "../subresources/power.ts";
+import { explainMachine } from "./explanation.ts";
+import type { ExplanationParts } from "./explanation.ts";
+import { admitMigration } from "./migration-admission.ts";
+
+type Service = VirtualMachineServiceImplementation<WithCall>;
+type Verbs = Pick<
+  Service,
+  "startVirtualMachine" | "stopVirtualMachine" | "restartVirtualMachine" | "migrateVirtualMachine" | "explainVirtualMachine"
+>;
+export type VirtualMachineVerbsParts = ExplanationParts & { objects: Objects; clock: Clock; random: Random };
+type Named = { namespace: string; name: string };
+
+const SUFFIX_LENGTH = 8;
+
+export function virtualMachineVerbs(parts: VirtualMachineVerbsParts): Verbs {
+  const { objects, random } = parts;
+  return {
+    async startVirtualMachine(request, { call }) {
+      const verb = await powerVerb(parts, request, call);
+      return { virtualMachine: await objects.change(virtualMachines, keyOf(request), (vm) => start(vm, verb), call) };
+    },
+    async stopVirtualMachine(request, { call }) {
+      const verb = { ...(await powerVerb(parts, request, call)), ...endingOf(request) };
+      return { virtualMachine: await objects.change(virtualMachines, keyOf(request), (vm) => stop(vm, verb), call) };
+    },
+    async restartVirtualMachine(request, { call }) {
+      const verb = { ...(await powerVerb(parts, request, call)), ...endingOf(request) };
+      return { virtualMachine: await objects.change(virtualMachines, keyOf(request), (vm) => restart(vm, verb), call) };
+    },
+    async migrateVirtualMachine(request, { call }) {
+      const { targetNode, addedNodeSelector } = request;
+      const vm = await objects.get(virtualMachines, keyOf(request));
+      const spec = { vmiName: request.name, targetNode, addedNodeSelector, bandwidthMibPerSecond: 0, autoConverge: false };
+      return { migration: await admitMigration(objects, migrationOf(vm, spec, random.token(SUFFIX_LENGTH)), call) };
+    },
+    explainVirtualMachine: (request) => explainMachine(parts, keyOf(request)),
+  };
+}
+
+const keyOf = ({ namespace, name }: Named) => ({ namespace: namespace || "default", name });
+const endingOf = ({ gracePeriodSeconds, force }: { gracePeriodSeconds?: number | undefined; force: boolean }) => ({ gracePeriodSeconds, force });
+
+async function powerVerb({ objects, clock }: VirtualMachineVerbsParts, request: Named, { requestId }: Call): Promise<PowerVerb> {
+  const instance = await objects.find(virtualMachineInstances, keyOf(request));
+  return { requestId, now: clock.now(), instance };
+}

@@ -1,0 +1,114 @@
+/**
+ * What source and target say of an open migration, merged into the record. The states are ordered by what they prove:
+ * late and repeated words never take evidence back. Pure.
+ */
+import {
+  DomainState, MigrationSourceState, MigrationTargetState, Phase, VirtualMachineInstanceStatus,
+} from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type {
+  InstanceMigration, MigrationSourceReport, MigrationTargetReport, VirtualMachineInstance,
+} from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { Reporter } from "./owner-report.ts";
+import { refuse, VMI } from "./refusal.ts";
+import { plain } from "./untrusted.ts";
+
+export type MigrationReporter = Reporter & { migrationUid: string };
+
+type Refuse = (type: string, message: string) => never;
+
+export function mergeSourceReport(
+  vmi: VirtualMachineInstance,
+  report: MigrationSourceReport,
+  reporter: MigrationReporter,
+): VirtualMachineInstance | undefined {
+  const no: Refuse = (type, message) => refuse(type, { plural: VMI, object: vmi }, message);
+  const migration = openMigration(vmi, reporter, no);
+  if (migration.sourceNode !== reporter.nodeName) no("NOT_OWNER", `The migration leaves "${migration.sourceNode}"`);
+  if (migration.sourceEpoch !== reporter.epoch) no("STALE_EPOCH", `The migration's source has epoch ${migration.sourceEpoch}`);
+  const current = migration.source;
+  const before = current?.state ?? MigrationSourceState.UNSPECIFIED;
+  if (before === MigrationSourceState.UNSPECIFIED && report.state === MigrationSourceState.ISSUED) requireMayIssue(vmi, migration, no);
+  if (!advances(before, report.state)) return undefined;
+  if (current && sameSource(current, report)) return undefined;
+  const source = {
+    ...report,
+    generation: (current?.generation ?? 0) + 1,
+    message: plain(report.message),
+    agentInstance: reporter.agentInstance,
+  };
+  return withMigration(vmi, { ...migration, source });
+}
+
+const OPEN: MigrationSourceState[] = [MigrationSourceState.UNSPECIFIED, MigrationSourceState.ISSUED];
+
+/** An end is not taken back by an older word; from one end to another the newest look counts. */
+function advances(before: MigrationSourceState, after: MigrationSourceState): boolean {
+  if (after === MigrationSourceState.UNSPECIFIED) return false;
+  return !OPEN.includes(after) || OPEN.includes(before);
+}
+
+const sameSource = (a: MigrationSourceReport, b: MigrationSourceReport): boolean =>
+  a.state === b.state && a.abortSent === b.abortSent && a.message === plain(b.message);
+
+/** The last gate before a guest's memory moves: the record must say that this source may still begin. */
+function requireMayIssue({ metadata, status }: VirtualMachineInstance, migration: InstanceMigration, no: Refuse): void {
+  const { nodeName, phase, claim, ownerReport } = status ?? VirtualMachineInstanceStatus.create();
+  if (migration.abortRequested || metadata?.deletionTimestamp) no("ABORT_REQUESTED", "The migration shall not begin");
+  if (migration.target?.state !== MigrationTargetState.READY) no("TARGET_NOT_READY", "The target is not ready");
+  const owns = nodeName === migration.sourceNode && claim?.nodeName === migration.sourceNode && claim.epoch === migration.sourceEpoch;
+  if (!owns) no("NOT_OWNER", `"${migration.sourceNode}" does not own the machine`);
+  if (phase !== Phase.RUNNING || ownerReport?.state === DomainState.GONE) no("NOT_RUNNING", "The machine does not run");
+}
+
+export function mergeTargetReport(
+  vmi: VirtualMachineInstance,
+  report: MigrationTargetReport,
+  reporter: MigrationReporter,
+): VirtualMachineInstance | undefined {
+  const no: Refuse = (type, message) => refuse(type, { plural: VMI, object: vmi }, message);
+  const migration = openMigration(vmi, reporter, no);
+  if (migration.targetNode !== reporter.nodeName) no("NOT_OWNER", `The migration goes to "${migration.targetNode}"`);
+  if (migration.targetEpoch !== reporter.epoch) no("STALE_EPOCH", `The migration's target has epoch ${migration.targetEpoch}`);
+  const current = migration.target;
+  const target = {
+    ...report,
+    generation: (current?.generation ?? 0) + 1,
+    message: plain(report.message),
+    libvirtUri: plain(report.libvirtUri),
+    memoryUri: plain(report.memoryUri),
+    agentInstance: reporter.agentInstance,
+    // A generation that the source has not reached cannot have been seen.
+    peerGeneration: Math.min(report.peerGeneration, migration.source?.generation ?? 0),
+  };
+  const allowed = FOLLOWS[current?.state ?? MigrationTargetState.UNSPECIFIED] ?? [];
+  if (!allowed.includes(report.state) || (current && sameTarget(current, target))) return undefined;
+  return withMigration(vmi, { ...migration, target });
+}
+
+const { UNSPECIFIED, READY, REFUSED, INCOMING, RUNNING, ABSENT, UNRECOGNIZED } = MigrationTargetState;
+
+/** What the target may say after what it said. RUNNING stands: it decides who owns the machine. */
+const FOLLOWS = {
+  [UNRECOGNIZED]: [],
+  [UNSPECIFIED]: [READY, REFUSED, INCOMING, RUNNING, ABSENT],
+  [READY]: [READY, REFUSED, INCOMING, RUNNING, ABSENT],
+  [REFUSED]: [REFUSED, INCOMING, RUNNING, ABSENT],
+  [INCOMING]: [INCOMING, RUNNING, ABSENT],
+  [RUNNING]: [],
+  [ABSENT]: [INCOMING, RUNNING, ABSENT],
+} as const satisfies Record<MigrationTargetState, readonly MigrationTargetState[]> as Record<MigrationTargetState, readonly MigrationTargetState[]>;
+
+const sameTarget = (a: MigrationTargetReport, b: MigrationTargetReport): boolean =>
+  a.state === b.state && a.peerGeneration === b.peerGeneration && a.message === b.message && a.libvirtUri === b.libvirtUri &&
+  a.memoryUri === b.memoryUri && a.agentInstance === b.agentInstance;
+
+function openMigration(vmi: VirtualMachineInstance, { vmiUid, migrationUid }: MigrationReporter, no: Refuse): InstanceMigration {
+  if (vmi.metadata?.uid !== vmiUid) no("NOT_OWNER", `Another instance has the name: ${vmi.metadata?.uid}`);
+  const migration = vmi.status?.migration;
+  if (migration?.uid !== migrationUid) return no("NO_MIGRATION", `The migration ${migrationUid} is not open`);
+  return migration;
+}
+
+function withMigration(vmi: VirtualMachineInstance, migration: InstanceMigration): VirtualMachineInstance {
+  return { ...vmi, status: { ...(vmi.status ?? VirtualMachineInstanceStatus.create()), migration } };
+}

@@ -1,0 +1,99 @@
+/** `migrate` and `migration cancel`: live moves, watched to their end. */
+import { CancelOutcome, MigrationServiceDefinition } from "../../gen/drover/v1/migration.ts";
+import type { VirtualMachineInstanceMigration } from "../../gen/drover/v1/migration.ts";
+import { command, duration, text, toggle } from "../command.ts";
+import { UsageError } from "../failure.ts";
+import { migrations } from "../kinds/migration.ts";
+import { word } from "../kinds/kind.ts";
+import { migrated, progressLine } from "../migration-state.ts";
+import { ObjectClient } from "../objects.ts";
+import type { Key } from "../objects.ts";
+import { objectName, printObject } from "../print.ts";
+import { mutate } from "../session.ts";
+import type { Session } from "../session.ts";
+import { waitFor } from "../wait.ts";
+import { WAIT_MS, machinesOf, whyMachine } from "./verbs.ts";
+
+export const migrate = command({
+  path: ["migrate"],
+  summary: "Move a running machine to another node without stopping it",
+  args: ["<name>"],
+  flags: {
+    to: text("--to <node>", "node to move to; the scheduler chooses when absent"),
+    labels: text("-l, --selector <labels>", 'labels that the target must carry, such as "zone=b"'),
+    check: toggle("--check", "say whether it could be moved, and do nothing"),
+    wait: toggle("--wait", "return when the migration has ended"),
+    timeout: duration("--timeout <duration>", "how long to wait", WAIT_MS),
+  },
+  async run({ args, flags, session }) {
+    const key = { namespace: session.namespace, name: args[0]!.replace(/^(vm|virtualmachine)\//, "") };
+    const added = { targetNode: flags.to ?? "", addedNodeSelector: labelsOf(flags.labels) };
+    const { migration } = await mutate(session, (requestId, signal) =>
+      machinesOf(session).migrateVirtualMachine({ ...key, ...added, requestId, validateOnly: flags.check }, { signal }));
+    if (flags.check) return session.out.line(`virtualmachine/${key.name} can be moved`);
+    if (!flags.wait) return show(session, migration!, "requested");
+    return watchMigration(session, migration!, { machine: key, timeoutMs: flags.timeout });
+  },
+});
+
+function labelsOf(selector: string | undefined): Record<string, string> {
+  const pairs = (selector ?? "").split(",").filter(Boolean).map((pair) => /^([^=!\s]+)=([^=\s]*)$/.exec(pair.trim()));
+  if (pairs.includes(null)) throw new UsageError("--selector must be labels such as zone=b,disk=ssd");
+  return Object.fromEntries(pairs.map((pair) => [pair![1]!, pair![2]!]));
+}
+
+type WatchOptions = { machine: Key; timeoutMs: number };
+
+async function watchMigration(session: Session, { metadata }: VirtualMachineInstanceMigration, { machine, timeoutMs }: WatchOptions): Promise<void> {
+  const { namespace, name } = metadata!;
+  const client = new ObjectClient(migrations, session);
+  const told = teller(session);
+  let last: VirtualMachineInstanceMigration | undefined;
+  await waitFor(session, client, { namespace, name }, {
+    timeoutMs,
+    what: "to end",
+    judge(migration) {
+      if (migration) told(migration);
+      last = migration ?? last;
+      return migrated(migration);
+    },
+    explain: () => whyMachine(session, machine),
+  });
+  if (last) await show(session, last, "succeeded");
+}
+
+/** On a terminal one line that moves; otherwise a line for each phase. */
+function teller({ out }: Session): (migration: VirtualMachineInstanceMigration) => void {
+  let phase = -1;
+  return (migration) => {
+    if (out.showsProgress) return out.progress(progressLine(migration));
+    if (migration.status?.phase !== phase) out.remark(progressLine(migration));
+    phase = migration.status?.phase ?? -1;
+  };
+}
+
+function show({ out }: Session, migration: VirtualMachineInstanceMigration, done: string): Promise<void> | void {
+  if (out.format === "json" || out.format === "yaml") return printObject(out, migrations, migration);
+  const name = objectName(migrations, migration.metadata?.name ?? "");
+  return out.line(out.format === "name" ? name : `${name} ${done}${done === "succeeded" ? ` (${progressLine(migration)})` : ""}`);
+}
+
+export const cancelMigration = command({
+  path: ["migration", "cancel"],
+  summary: "End a migration without moving",
+  args: ["<name>"],
+  flags: {},
+  async run({ args, session }) {
+    const key = { namespace: session.namespace, name: args[0]!.replace(/^[a-z]+\//, "") };
+    const { migration } = await mutate(session, (requestId, signal) =>
+      session.connection.client(MigrationServiceDefinition).cancelMigration({ ...key, requestId, validateOnly: false }, { signal }));
+    if (session.out.format !== "table") return printObject(session.out, migrations, migration!);
+    return session.out.line(`${objectName(migrations, key.name)} ${cancelled(migration?.status?.cancelOutcome)}`);
+  },
+});
+
+function cancelled(outcome: number | undefined): string {
+  if (outcome === CancelOutcome.CANCELLED) return "cancelled: the machine stayed";
+  if (outcome === CancelOutcome.TOO_LATE) return "not cancelled: the machine had moved already";
+  return outcome === CancelOutcome.REQUESTED ? "will be cancelled" : word(CancelOutcome, outcome);
+}

@@ -1,0 +1,85 @@
+/** `node ...`: what an administrator does to hosts. */
+import { createInterface } from "node:readline/promises";
+import { NodeServiceDefinition } from "../../gen/drover/v1/node.ts";
+import { command, text, toggle } from "../command.ts";
+import { CommandFailed, UsageError } from "../failure.ts";
+import { nodes } from "../kinds/node.ts";
+import { objectName } from "../print.ts";
+import { mutate } from "../session.ts";
+import type { Session } from "../session.ts";
+import { listObjects, watchObjects } from "./get.ts";
+
+const nodesOf = ({ connection }: Session) => connection.client(NodeServiceDefinition);
+const plainName = (arg: string) => arg.replace(/^(node|no|nodes)\//, "");
+
+export const nodeList = command({
+  path: ["node", "list"],
+  summary: "Show the nodes",
+  flags: {
+    watch: toggle("-w, --watch", "go on and show every change"),
+    labels: text("-l, --selector <selector>", "only nodes with these labels"),
+  },
+  async run({ flags, session }) {
+    const selection = { namespace: "", ...(flags.labels !== undefined && { labelSelector: flags.labels }) };
+    if (flags.watch) return watchObjects(session, nodes, { selection, everywhere: false });
+    return listObjects(session, nodes, { selection, everywhere: false });
+  },
+});
+
+export const cordon = command({
+  path: ["node", "cordon"],
+  summary: "Take no new machines on nodes; what runs there stays",
+  args: ["<nodes...>"],
+  flags: {},
+  async run({ args, session }) {
+    for (const name of args.map(plainName)) {
+      await mutate(session, (requestId, signal) => nodesOf(session).cordonNode({ name, requestId, validateOnly: false }, { signal }));
+      session.out.line(`${objectName(nodes, name)} cordoned`);
+    }
+  },
+});
+
+export const uncordon = command({
+  path: ["node", "uncordon"],
+  summary: "Take new machines on nodes again",
+  args: ["<nodes...>"],
+  flags: {},
+  async run({ args, session }) {
+    for (const name of args.map(plainName)) {
+      await mutate(session, (requestId, signal) => nodesOf(session).uncordonNode({ name, requestId, validateOnly: false }, { signal }));
+      session.out.line(`${objectName(nodes, name)} uncordoned`);
+    }
+  },
+});
+
+export const confirmFenced = command({
+  path: ["node", "confirm-fenced"],
+  summary: "State that a node's machines do not run and cannot come back, so that they may start elsewhere",
+  args: ["<node>"],
+  flags: {
+    reason: text("--reason <text>", "how it was made sure, for the audit"),
+    typed: text("--yes-i-typed <node>", "the node's name once more, in place of the question"),
+  },
+  more: "A false statement can run a machine twice and destroy its disks. Power the host off first.",
+  async run({ args, flags, session }) {
+    const name = plainName(args[0]!);
+    const { reason } = flags;
+    if (reason === undefined || reason === "") throw new UsageError("--reason TEXT is required");
+    const typedName = flags.typed ?? (await ask(session, name));
+    if (typedName !== name) throw new CommandFailed(`the typed name "${typedName}" is not "${name}": nothing was done`);
+    await mutate(session, (requestId, signal) =>
+      nodesOf(session).confirmFenced({ name, typedName, reason, requestId, validateOnly: false }, { signal }));
+    session.out.line(`${objectName(nodes, name)} confirmed as fenced`);
+  },
+});
+
+async function ask({ out, signal }: Session, name: string): Promise<string> {
+  if (!process.stdin.isTTY) throw new UsageError(`--yes-i-typed ${name} is required where nobody can be asked`);
+  out.remark(`Machines of ${name} will be started elsewhere. If one of them still runs there, its disks are destroyed.`);
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await terminal.question("Type the node's name to confirm: ", { signal });
+  } finally {
+    terminal.close();
+  }
+}

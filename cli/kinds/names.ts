@@ -1,0 +1,34 @@
+/** The words by which people call the kinds; a kind's code is loaded when it is named. */
+import type { Kind } from "./kind.ts";
+import { UsageError } from "../failure.ts";
+
+type Entry = { names: readonly string[]; load: () => Promise<Kind> };
+
+/** The first name is the one that is printed, as in "virtualmachine/web". */
+const KINDS: readonly Entry[] = [
+  { names: ["virtualmachine", "virtualmachines", "vm", "vms"], load: async () => (await import("./virtual-machine.ts")).virtualMachines },
+  { names: ["virtualmachineinstance", "virtualmachineinstances", "vmi", "vmis"], load: async () => (await import("./virtual-machine-instance.ts")).virtualMachineInstances },
+  { names: ["virtualmachineinstancemigration", "virtualmachineinstancemigrations", "vmim", "vmims", "migration", "migrations"], load: async () => (await import("./migration.ts")).migrations },
+  { names: ["node", "nodes", "no"], load: async () => (await import("./node.ts")).nodes },
+  { names: ["namespace", "namespaces", "ns"], load: async () => (await import("./namespace.ts")).namespaces },
+  { names: ["volume", "volumes", "vol", "vols"], load: async () => (await import("./volume.ts")).volumes },
+  { names: ["event", "events", "ev"], load: async () => (await import("./event.ts")).events },
+];
+
+export const KIND_NAMES = KINDS.map(({ names }) => `${names[0]} (${names.slice(2).join(", ")})`).join(", ");
+
+export async function kindNamed(name: string): Promise<Kind> {
+  const entry = KINDS.find(({ names }) => names.includes(name.toLowerCase()));
+  if (!entry) throw new UsageError(`there is no kind "${name}"; kinds are ${KIND_NAMES}`);
+  return entry.load();
+}
+
+/** `KIND NAME...` or `KIND/NAME...`, as people type them. */
+export async function targets(args: readonly string[]): Promise<{ kind: Kind; names: string[] }> {
+  const [first = "", ...rest] = args;
+  if (!first.includes("/")) return { kind: await kindNamed(first), names: [...rest] };
+  const pairs = args.map((arg) => arg.split("/"));
+  const kinds = new Set(pairs.map(([kind]) => kind));
+  if (kinds.size !== 1 || pairs.some((pair) => pair.length !== 2)) throw new UsageError("KIND/NAME cannot be mixed with other forms or kinds");
+  return { kind: await kindNamed(pairs[0]![0]!), names: pairs.map(([, name]) => name!) };
+}

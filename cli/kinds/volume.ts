@@ -1,0 +1,24 @@
+/** Volumes, as tables show them. */
+import { Volume, VolumeServiceDefinition } from "../../gen/drover/v1/volume.ts";
+import { ageColumn, nameColumn } from "./kind.ts";
+import type { Kind } from "./kind.ts";
+
+export const volumes: Kind<Volume> = {
+  kind: "Volume",
+  namespaced: false,
+  noun: "Volume",
+  nounPlural: "Volumes",
+  field: "volume",
+  listField: "volumes",
+  definition: VolumeServiceDefinition,
+  codec: Volume,
+  columns: [
+    nameColumn,
+    { title: "POOL", cell: ({ spec }) => spec?.pool || spec?.poolId || "" },
+    { title: "IMAGE", cell: ({ spec }) => spec?.image ?? "" },
+    { title: "HELD-BY", cell: ({ status }) => (status?.holder ? `${status.holder.namespace}/${status.holder.name}` : "") },
+    ageColumn,
+    { title: "EPOCH", wide: true, cell: ({ status }) => (status?.holder ? String(status.holder.epoch) : "") },
+    { title: "POOL-ID", wide: true, cell: ({ spec }) => spec?.poolId ?? "" },
+  ],
+};

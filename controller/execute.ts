@@ -1,0 +1,141 @@
+/** The thin half: one call for each action. What a write answers goes into the cache at once. */
+import { ClientError, Status } from "nice-grpc";
+import { DeleteVirtualMachineInstanceMigrationRequest } from "../gen/drover/v1/migration.ts";
+import { GetNodeRequest } from "../gen/drover/v1/node.ts";
+import { GetVirtualMachineRequest } from "../gen/drover/v1/virtual_machine.ts";
+import {
+  DeleteVirtualMachineInstanceRequest,
+  GetVirtualMachineInstanceRequest,
+  ReleaseVirtualMachineInstanceRequest,
+} from "../gen/drover/v1/virtual_machine_instance.ts";
+import type { Execute } from "./actions.ts";
+import type { Clients } from "./api.ts";
+import type { Caches } from "./context.ts";
+import type { Notices } from "./events.ts";
+import { instanceOf, keyOf, machineOf, migrationOf, nodeOf, volumeOf } from "./objects.ts";
+import type { Instance, Named } from "./objects.ts";
+import { owns } from "./virtual-machine/decide.ts";
+import { isHeld } from "./volume/decide.ts";
+
+/** The world is not as the decision had it: the key runs again, on what has come in by then. */
+export class OutOfDate extends Error {
+  override name = "OutOfDate";
+}
+
+type Wired = { clients: Clients; caches: Caches; notices: Notices };
+
+export function makeExecute({ clients, caches, notices }: Wired): Execute {
+  return {
+    ...machineActions(clients, caches),
+    ...instanceActions(clients, caches),
+    ...volumeActions(clients, caches),
+    async "put-migration"({ migration }, signal) {
+      const answer = await clients.migrations.updateVirtualMachineInstanceMigrationStatus({ migration }, { signal });
+      keep(caches.migrations, answer.migration, migrationOf);
+    },
+    async "delete-migration"({ migration: { metadata } }, signal) {
+      const { namespace, name, uid } = metadata;
+      await unlessGone(clients.migrations.deleteVirtualMachineInstanceMigration(DeleteVirtualMachineInstanceMigrationRequest.create({ namespace, name, uid }), { signal }));
+    },
+    async "put-node"({ node }, signal) {
+      const answer = await clients.nodes.updateNodeStatus({ node }, { signal });
+      keep(caches.nodes, answer.node, nodeOf);
+    },
+    async notify({ notice }) {
+      notices.say(notice);
+    },
+  };
+}
+
+function machineActions(clients: Clients, caches: Caches): Pick<Execute, "put-machine" | "finish-machine" | "create-instance"> {
+  const put: Execute["put-machine"] = async ({ machine }, signal) => {
+    const answer = await clients.machines.updateVirtualMachineStatus({ virtualMachine: machine }, { signal });
+    keep(caches.machines, answer.virtualMachine, machineOf);
+  };
+  return {
+    "put-machine": put,
+    async "finish-machine"({ machine }, signal) {
+      const instance = await readInstance(clients, machine, signal);
+      if (instance && owns(machine, instance)) throw new OutOfDate(`Cannot finish ${machine.metadata.name}: its instance is still there`);
+      await put({ do: "put-machine", machine }, signal);
+    },
+    async "create-instance"({ machine, instance }, signal) {
+      const { namespace, name } = machine.metadata;
+      const { virtualMachine } = await clients.machines.getVirtualMachine(GetVirtualMachineRequest.create({ namespace, name }), { signal });
+      // What the pass wrote just now is in the cache already; anything else is somebody's change.
+      if (virtualMachine?.metadata?.resourceVersion !== caches.machines.get(keyOf(machine))?.metadata.resourceVersion) {
+        throw new OutOfDate(`Cannot create an instance of ${name}: the machine has changed`);
+      }
+      const answer = await clients.instances.createVirtualMachineInstance({ virtualMachineInstance: instance, requestId: "", validateOnly: false }, { signal });
+      keep(caches.instances, answer.virtualMachineInstance, instanceOf);
+    },
+  };
+}
+
+function instanceActions(clients: Clients, caches: Caches): Pick<Execute, "delete-instance" | "put-instance" | "release-instance"> {
+  return {
+    async "delete-instance"({ instance: { metadata }, graceSeconds, fence }, signal) {
+      if (fence) await mustBeFenced(clients, fence, signal);
+      const { namespace, name, uid } = metadata;
+      const grace = graceSeconds === undefined ? {} : { gracePeriodSeconds: graceSeconds };
+      const request = DeleteVirtualMachineInstanceRequest.create({ namespace, name, uid, ...grace });
+      const answer = await unlessGone(clients.instances.deleteVirtualMachineInstance(request, { signal }));
+      const left = answer?.virtualMachineInstance;
+      if (left?.metadata?.deletionTimestamp) keep(caches.instances, left, instanceOf);
+    },
+    async "put-instance"({ instance }, signal) {
+      const answer = await clients.instances.updateVirtualMachineInstanceStatus({ virtualMachineInstance: instance }, { signal });
+      keep(caches.instances, answer.virtualMachineInstance, instanceOf);
+    },
+    async "release-instance"({ instance: { metadata }, reason }, signal) {
+      const { namespace, name, uid, resourceVersion } = metadata;
+      await unlessGone(clients.instances.releaseVirtualMachineInstance(ReleaseVirtualMachineInstanceRequest.create({ namespace, name, uid, resourceVersion, reason }), { signal }));
+    },
+  };
+}
+
+function volumeActions(clients: Clients, caches: Caches): Pick<Execute, "hold-volume" | "free-volume"> {
+  return {
+    async "hold-volume"({ volume }, signal) {
+      const isNew = volume.metadata.resourceVersion === "";
+      const answer = isNew
+        ? await clients.volumes.createVolume({ volume, requestId: "", validateOnly: false }, { signal })
+        : await clients.volumes.updateVolumeStatus({ volume }, { signal });
+      keep(caches.volumes, answer.volume, volumeOf);
+      const holder = answer.volume?.status?.holder?.vmiUid;
+      if (holder !== volume.status.holder?.vmiUid) throw new OutOfDate(`Cannot hold ${volume.metadata.name}: the record does not name the holder`);
+    },
+    async "free-volume"({ volume }, signal) {
+      const { holder } = volume.status;
+      const instance = holder && (await readInstance(clients, { metadata: { ...volume.metadata, namespace: holder.namespace, name: holder.name } }, signal));
+      if (isHeld(volume, instance)) throw new OutOfDate(`Cannot give ${volume.metadata.name} back: its holder is still there`);
+      const answer = await clients.volumes.updateVolumeStatus({ volume: { ...volume, status: { ...volume.status, holder: undefined } } }, { signal });
+      keep(caches.volumes, answer.volume, volumeOf);
+    },
+  };
+}
+
+function keep<O, T extends Named>(cache: { wrote(object: T): void }, answer: O | undefined, parse: (object: O) => T | undefined): void {
+  const object = answer && parse(answer);
+  if (object) cache.wrote(object);
+}
+
+/** Past every cache. */
+async function readInstance(clients: Clients, { metadata: { namespace, name } }: Named, signal: AbortSignal): Promise<Instance | undefined> {
+  const answer = await unlessGone(clients.instances.getVirtualMachineInstance(GetVirtualMachineInstanceRequest.create({ namespace, name }), { signal }));
+  return answer?.virtualMachineInstance && instanceOf(answer.virtualMachineInstance);
+}
+
+async function mustBeFenced(clients: Clients, { node, id }: { node: string; id: string }, signal: AbortSignal): Promise<void> {
+  const answer = await clients.nodes.getNode(GetNodeRequest.create({ name: node }), { signal });
+  if (answer.node?.status?.fence?.id !== id) throw new OutOfDate(`Cannot free the machines of ${node}: it is not fenced any more`);
+}
+
+async function unlessGone<T>(call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof ClientError && error.code === Status.NOT_FOUND) return undefined;
+    throw error;
+  }
+}

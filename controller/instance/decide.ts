@@ -1,0 +1,150 @@
+/** One instance: where it is placed, what its node's silence means for it, when nothing of it is left. Pure. */
+import { EventType } from "../../gen/drover/v1/event.ts";
+import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
+import { Phase, ReleaseReason, VirtualMachineInstanceStatus } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { NOTHING, sameMessage } from "../actions.ts";
+import type { Action, Decision, Notice } from "../actions.ts";
+import { conditionOf, fails, holds, withFacts } from "../conditions.ts";
+import type { Fact } from "../conditions.ts";
+import { isKnown } from "../known.ts";
+import type { Instance, Machine, NodeRecord, VolumeRecord } from "../objects.ts";
+import { demandOf } from "../scheduler/demand.ts";
+import { resolveHardware } from "../scheduler/hardware.ts";
+import { explain, schedule } from "../scheduler/schedule.ts";
+import type { Snapshot } from "../scheduler/snapshot.ts";
+import { isFinal, isGone } from "../virtual-machine/run-end.ts";
+import { heldBy, holderOf, liveMigrationFault, volumesFor, writableDisks } from "./volumes.ts";
+
+/** A look at the fleet now and then, for what no change announces. */
+const UNPLACED_RECHECK_MS = 15_000;
+
+export type Observed = {
+  instance: Instance;
+  /** The machine that it belongs to; absent for an instance of its own. */
+  machine?: Machine | undefined;
+  node?: NodeRecord | undefined;
+  silent: boolean;
+  fenced: boolean;
+  snapshot: () => Snapshot;
+  volume: (name: string) => VolumeRecord | undefined;
+  volumesOfImage: (pool: string, image: string) => readonly VolumeRecord[];
+  now: Date;
+};
+
+export function decide(observed: Observed): Decision {
+  const { instance, silent, fenced, node } = observed;
+  const { metadata, status } = instance;
+  if (!isKnown(Phase, status.phase)) return NOTHING;
+  if (metadata.deletionTimestamp) return { actions: status.migration ? [] : release(observed) };
+  if (isFinal(instance)) return NOTHING;
+  if (status.nodeName === "") return place(observed);
+  if (!status.claim && silent) return { actions: [{ do: "put-instance", instance: unbound(observed) }] };
+  const fence = node?.status.fence;
+  if (fenced && fence && !status.migration) return { actions: [{ do: "delete-instance", instance, graceSeconds: 0, fence: { node: status.nodeName, id: fence.id } }] };
+  return { actions: reachability(observed) };
+}
+
+/** Only on evidence, and only after the machine's record has the run's end and its epochs. */
+function release(observed: Observed): Action[] {
+  const { instance } = observed;
+  const reason = releaseReason(observed);
+  return reason !== undefined && isRecorded(observed) ? [{ do: "release-instance", instance, reason }] : [];
+}
+
+function releaseReason({ instance, fenced }: Observed): ReleaseReason | undefined {
+  if (!instance.status.claim) return ReleaseReason.UNCLAIMED;
+  if (isGone(instance)) return ReleaseReason.GONE;
+  return fenced ? ReleaseReason.FENCED : undefined;
+}
+
+function isRecorded({ instance, machine }: Observed): boolean {
+  if (!machine) return true;
+  const { lastRun, lastEpoch } = machine.status;
+  return lastRun?.uid === instance.metadata.uid && lastEpoch >= instance.status.lastGrantedEpoch;
+}
+
+/** Nobody has claimed it, so it may be bound again elsewhere, under a higher epoch. A claim under way loses the race. */
+function unbound({ instance, now }: Observed): Instance {
+  const { status } = instance;
+  const fact = fails("Scheduled", "NodeSilent", `node ${status.nodeName} fell silent before it took the machine`);
+  return { ...instance, status: { ...status, nodeName: "", phase: Phase.SCHEDULING, heldVolumes: [], conditions: withFacts(status.conditions, [fact], now) } };
+}
+
+function reachability({ instance, silent, now }: Observed): Action[] {
+  const { conditions, nodeName } = instance.status;
+  const known = conditionOf(conditions, "NodeReachable");
+  if (!silent && (!known || known.status === ConditionStatus.TRUE)) return [];
+  const fact = silent
+    ? fails("NodeReachable", "NodeSilent", `node ${nodeName} does not answer; the machine may run on, and is not restarted elsewhere before the node is confirmed fenced`)
+    : holds("NodeReachable", "Connected");
+  return putFacts(instance, [fact], now);
+}
+
+function place(observed: Observed): Decision {
+  const { instance, now } = observed;
+  const { spec, status } = instance;
+  const wanted = { instance: spec, hardware: status.hardware, demand: demandOf(spec), purpose: "start" as const, disks: disksOf(observed) };
+  const snapshot = observed.snapshot();
+  const { chosen, reasons } = schedule(snapshot, wanted);
+  if (!chosen) return waiting(instance, fails("Scheduled", "Unschedulable", explain(reasons)), now, "FailedScheduling");
+  const volumes = volumesFor(spec, chosen.node, observed.volume);
+  const taken = volumes.find((volume) => holderOf(volume, instance) === "other");
+  if (taken) return waiting(instance, fails("VolumesHeld", "VolumeInUse", inUse(taken)), now, "VolumeInUse");
+  const nodes = snapshot.map(({ node }) => node);
+  return { actions: bind(observed, { chosen: chosen.node, nodes, volumes }) };
+}
+
+function disksOf({ instance, volumesOfImage }: Observed) {
+  return writableDisks(instance.spec)
+    .map(({ pool, image }) => ({ pool, poolIds: volumesOfImage(pool, image).map(({ spec }) => spec.poolId) }))
+    .filter(({ poolIds }) => poolIds.length > 0);
+}
+
+const inUse = ({ spec, status }: VolumeRecord): string =>
+  `the image ${spec.image} in pool ${spec.pool || spec.poolId} is held by ${status.holder?.namespace ?? ""}/${status.holder?.name ?? ""}`;
+
+function waiting(instance: Instance, fact: Fact, now: Date, reason: string): Decision {
+  const actions = putFacts({ ...instance, status: { ...instance.status, phase: Phase.SCHEDULING } }, [fact], now, instance.status);
+  const told = actions.length > 0 ? [notice(instance, { reason, message: fact.message, type: EventType.WARNING })] : [];
+  return { actions: [...actions, ...told], recheckMs: UNPLACED_RECHECK_MS };
+}
+
+/** First every volume, then the one write that names the node: a claim needs both. */
+function bind(observed: Observed, { chosen, nodes, volumes }: { chosen: NodeRecord; nodes: readonly NodeRecord[]; volumes: readonly VolumeRecord[] }): Action[] {
+  const { instance, machine, now } = observed;
+  const { status, spec, metadata } = instance;
+  const epoch = Math.max(status.lastGrantedEpoch, machine?.status.lastEpoch ?? 0) + 1;
+  const hardware = resolveHardware(spec, { chosen, nodes, held: status.hardware });
+  const fault = liveMigrationFault(spec, hardware.cpuModel);
+  const facts = [
+    holds("Scheduled", "Bound", `bound to node ${chosen.metadata.name}`),
+    holds("VolumesHeld", volumes.length > 0 ? "Held" : "NoneNeeded"),
+    fault ? fails("LiveMigratable", fault.reason, fault.message) : holds("LiveMigratable", "Migratable"),
+  ];
+  const bound: VirtualMachineInstanceStatus = {
+    ...status,
+    phase: Phase.SCHEDULED,
+    nodeName: chosen.metadata.name,
+    epoch,
+    lastGrantedEpoch: epoch,
+    heldVolumes: volumes.map((volume) => volume.metadata.name),
+    hardware,
+    conditions: withFacts(status.conditions, facts, now),
+  };
+  const free = volumes.filter((volume) => holderOf(volume, instance) === "nobody");
+  return [
+    ...free.map((volume) => ({ do: "hold-volume" as const, volume: heldBy(volume, instance, epoch) })),
+    { do: "put-instance", instance: { ...instance, status: bound } },
+    notice(instance, { reason: "Scheduled", message: `${metadata.namespace}/${metadata.name} is bound to node ${chosen.metadata.name}`, type: EventType.NORMAL }),
+  ];
+}
+
+function putFacts(instance: Instance, facts: readonly Fact[], now: Date, before = instance.status): Action[] {
+  const status = { ...instance.status, conditions: withFacts(instance.status.conditions, facts, now) };
+  return sameMessage(VirtualMachineInstanceStatus, status, before) ? [] : [{ do: "put-instance", instance: { ...instance, status } }];
+}
+
+const notice = (instance: Instance, said: Pick<Notice, "reason" | "message" | "type">): Action => ({
+  do: "notify",
+  notice: { kind: "VirtualMachineInstance", about: instance, ...said },
+});

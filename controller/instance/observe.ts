@@ -1,0 +1,36 @@
+/** Gathers what one instance's decision is made on. */
+import type { Context } from "../context.ts";
+import { isFenced, isSilent } from "../node/liveness.ts";
+import type { Instance, Machine } from "../objects.ts";
+import { takeSnapshot } from "../scheduler/snapshot.ts";
+import { owns } from "../virtual-machine/decide.ts";
+import type { Observed } from "./decide.ts";
+
+export function observe(key: string, context: Context): Observed | undefined {
+  const { instances, machines, nodes, volumes } = context.caches;
+  const instance = instances.get(key);
+  if (!instance) return undefined;
+  const node = nodes.get(instance.status.nodeName);
+  return {
+    instance,
+    machine: ownerOf(instance, machines.get(key)),
+    node,
+    silent: isSilent(node),
+    fenced: isFenced(node),
+    snapshot: () => snapshotFor(instance, context),
+    volume: (name) => volumes.get(name),
+    volumesOfImage: (pool, image) => volumes.by("image", `${pool}/${image}`),
+    now: context.clock.now(),
+  };
+}
+
+export function snapshotFor(instance: Instance, { caches, limits }: Context) {
+  return takeSnapshot(caches.nodes.list(), {
+    instancesOn: (name) => caches.instances.by("node", name),
+    except: instance.metadata.uid,
+    cpuAllocationRatio: limits.cpuAllocationRatio,
+  });
+}
+
+const ownerOf = (instance: Instance, machine: Machine | undefined): Machine | undefined =>
+  machine && owns(machine, instance) ? machine : undefined;

@@ -1,0 +1,66 @@
+/** Which images an instance writes to, and who may. Pure. */
+import { createHash } from "node:crypto";
+import { DiskCache } from "../../gen/drover/v1/machine.ts";
+import type { PoolDisk } from "../../gen/drover/v1/machine.ts";
+import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
+import { VolumeHolder, VolumeSpec, VolumeStatus } from "../../gen/drover/v1/volume.ts";
+import type { Instance, InstanceSpec, NodeRecord, VolumeRecord } from "../objects.ts";
+
+/** What the API takes as a name. */
+const NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
+const DIGEST_LENGTH = 48;
+
+/** Lower-case letters, digits, "." and "-" stand for themselves; all else as hexadecimal digits between "-x" and "-". */
+export function volumeName(poolId: string, image: string): string {
+  const hex = (character: string) => [...Buffer.from(character)].map((byte) => `-x${byte.toString(16).padStart(2, "0")}-`).join("");
+  const escape = (text: string) => text.replace(/[^a-z0-9.-]/gu, hex);
+  const name = escape(`${poolId}.${image}`);
+  if (NAME.test(name)) return name;
+  // Images whose escaped name is too long or ends in a sign go by their digest.
+  return `${escape(poolId)}.${createHash("sha256").update(image).digest("hex").slice(0, DIGEST_LENGTH)}`;
+}
+
+/** Pool disks that the guest may write to. */
+export function writableDisks({ domain, volumes }: InstanceSpec): PoolDisk[] {
+  const readonly = (name: string) => {
+    const device = domain.devices?.disks.find((disk) => disk.name === name)?.device;
+    return device?.$case === "cdrom" || (device?.$case === "disk" && device.value.readonly);
+  };
+  return volumes.flatMap(({ name, source }) => (source?.$case === "disk" && !readonly(name) ? [source.value] : []));
+}
+
+/** The volumes to hold before a start on the node; `find` looks a recorded one up. */
+export function volumesFor(spec: InstanceSpec, node: NodeRecord, find: (name: string) => VolumeRecord | undefined): VolumeRecord[] {
+  const wanted = writableDisks(spec).map(({ pool, image }) => {
+    const poolId = node.status.report?.pools.find(({ name }) => name === pool)?.id ?? "";
+    const name = volumeName(poolId, image);
+    return find(name) ?? newVolume(name, VolumeSpec.create({ poolId, image, pool }));
+  });
+  return wanted.filter((volume, index) => wanted.findIndex(({ metadata }) => metadata.name === volume.metadata.name) === index);
+}
+
+const newVolume = (name: string, spec: VolumeSpec): VolumeRecord => ({ metadata: ObjectMeta.create({ name }), spec, status: VolumeStatus.create() });
+
+export const holderOf = ({ status }: VolumeRecord, { metadata }: Instance): "nobody" | "mine" | "other" => {
+  if (!status.holder) return "nobody";
+  return status.holder.vmiUid === metadata.uid ? "mine" : "other";
+};
+
+export function heldBy(volume: VolumeRecord, { metadata }: Instance, epoch: number): VolumeRecord {
+  const holder = VolumeHolder.create({ namespace: metadata.namespace, name: metadata.name, vmiUid: metadata.uid, epoch });
+  return { ...volume, status: { ...volume.status, holder } };
+}
+
+/** Why the machine cannot move live; undefined when it can. */
+export function liveMigrationFault(spec: InstanceSpec, cpuModel: string): { reason: string; message: string } | undefined {
+  const empty = spec.volumes.find(({ source }) => source?.$case === "emptyDisk");
+  if (empty) return { reason: "DisksNotLiveMigratable", message: `the empty disk "${empty.name}" exists on its node only` };
+  const cached = spec.domain.devices?.disks.find(
+    ({ name, cache }) =>
+      (cache === DiskCache.WRITETHROUGH || cache === DiskCache.WRITEBACK) &&
+      spec.volumes.some((volume) => volume.name === name && volume.source?.$case === "disk"),
+  );
+  if (cached) return { reason: "DisksNotLiveMigratable", message: `the disk "${cached.name}" goes through the node's page cache` };
+  if (cpuModel !== "host-passthrough" && cpuModel !== "maximum") return undefined;
+  return { reason: "CPUModelNotLiveMigratable", message: `the CPU model "${cpuModel}" is that of one node` };
+}

@@ -1,0 +1,190 @@
+/**
+ * The migrations of one instance: asks the table, changes the machine's record first and tells the story after. What the
+ * story lacks when a controller dies in between, the next one reads from the machine's record. Pure.
+ */
+import { EventType } from "../../gen/drover/v1/event.ts";
+import { MigrationOutcome, MigrationPhase, MigrationReason, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
+import type { InstanceMigration } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { earliest, sameMessage } from "../actions.ts";
+import type { Action, Decision } from "../actions.ts";
+import { conditionOf } from "../conditions.ts";
+import { isSilent } from "../node/liveness.ts";
+import type { Instance, Migration } from "../objects.ts";
+import { explain } from "../scheduler/schedule.ts";
+import { factsOf, LIMIT_MS, TIDY_MS } from "./facts.ts";
+import type { Evidence } from "./facts.ts";
+import { next } from "./phases.ts";
+import type { Move, Step } from "./phases.ts";
+import { abortAsked, admitted, closed, handedOff, isUnderstood, phaseOf, revoked, testified } from "./record.ts";
+import { byAge, hasEnded, isOpen, ORDER, told } from "./story.ts";
+import type { KnownPhase } from "./story.ts";
+
+export const FINISHED_KEPT = 5;
+/** A phase that is over in a moment is not worth a commit. */
+const PASSING_MS = 500;
+const PASSING: readonly MigrationPhase[] = [MigrationPhase.SCHEDULING, MigrationPhase.PREPARING_TARGET, MigrationPhase.TARGET_READY, MigrationPhase.FINALIZING];
+const NO_TARGET_RECHECK_MS = 3_000;
+
+export type Observed = {
+  instance: Instance | undefined;
+  migrations: readonly Migration[];
+  machineExists: boolean;
+  /** The instance carries a migration whose own record is gone: here is one to go on with, never written. */
+  orphan?: Migration | undefined;
+  /** It may turn out to be one then. */
+  orphanInMs?: number | undefined;
+  evidence: (migration: Migration) => Evidence;
+  seen: (migration: Migration, phase: MigrationPhase) => Date | undefined;
+  now: Date;
+};
+
+export function decide(observed: Observed): Decision {
+  const { migrations, orphan, orphanInMs, instance } = observed;
+  if (instance?.status.migration && !isUnderstood(instance.status.migration)) return { actions: [] };
+  const open = [...migrations.filter(isOpen).toSorted(byAge), ...(orphan ? [orphan] : [])];
+  const decisions = open.map((migration) => goOn(migration, observed));
+  return {
+    actions: [...decisions.flatMap(({ actions }) => actions), ...garbage(observed)],
+    recheckMs: earliest(orphanInMs, ...decisions.map(({ recheckMs }) => recheckMs)),
+  };
+}
+
+function goOn(migration: Migration, observed: Observed): Decision {
+  const evidence = observed.evidence(migration);
+  const { phase, step } = settle(evidence);
+  const after = tell(migration, { evidence, step, observed });
+  const isOrphan = migration === observed.orphan;
+  const changed = !isOrphan && !sameMessage(VirtualMachineInstanceMigrationStatus, after.status, migration.status);
+  // Taking the migration out of the machine's record erases where it went, so that is told before.
+  if (changed && isErasing(step.move) && migration.status.targetNode !== evidence.grant?.targetNode) {
+    const now = tell(migration, { evidence, step: { move: "nothing", to: phase, reason: MigrationReason.UNSPECIFIED }, observed });
+    return { actions: [{ do: "put-migration", migration: now }] };
+  }
+  const leftMs = changed && isPassing(migration, after) ? PASSING_MS - evidence.elapsedMs(step.to) : 0;
+  const story: Action[] = changed && leftMs <= 0 ? [{ do: "put-migration", migration: after }, ...notices(after)] : [];
+  return {
+    actions: [...act(step, evidence, observed.now), ...story],
+    recheckMs: earliest(leftMs > 0 ? leftMs : undefined, recheck(evidence, step.to)),
+  };
+}
+
+const isErasing = (move: Move): boolean => move === "revoke" || move === "close";
+
+function isPassing(before: Migration, after: Migration): boolean {
+  const { phase } = after.status;
+  return PASSING.includes(phase) && before.status.phase !== phase && after.status.outcome !== MigrationOutcome.UNKNOWN;
+}
+
+/** Follows the table until something is to be done or nothing moves; the machine's record says where to begin. */
+function settle(evidence: Evidence): { phase: KnownPhase; step: Step } {
+  const { grant, migration } = evidence;
+  let phase = grant ? phaseOf(grant) : (migration.status.phase || MigrationPhase.PENDING) as KnownPhase;
+  for (let turn = 0; turn < ORDER.length; turn += 1) {
+    const step = next(phase, factsOf(evidence, phase));
+    if (step.move !== "nothing" || step.to === phase || hasEnded(step.to)) return { phase, step };
+    phase = step.to;
+  }
+  return { phase, step: { move: "nothing", to: phase, reason: MigrationReason.UNSPECIFIED } };
+}
+
+type Acting = { instance: Instance; grant: InstanceMigration; now: Date };
+
+const moves: Record<Exclude<Move, "nothing" | "admit">, (acting: Acting) => Instance> = {
+  "hand-off": ({ instance, grant, now }) => handedOff(instance, grant, now),
+  abort: ({ instance, grant }) => abortAsked(instance, grant),
+  testify: ({ instance, grant }) => testified(instance, grant),
+  revoke: ({ instance, grant }) => revoked(instance, grant),
+  close: ({ instance }) => closed(instance),
+};
+
+function act({ move }: Step, { instance, grant, target, migration }: Evidence, now: Date): Action[] {
+  if (move === "nothing" || !instance) return [];
+  if (move === "admit") return target?.chosen ? [{ do: "put-instance", instance: admitted(instance, migration, target.chosen.name) }] : [];
+  return grant ? [{ do: "put-instance", instance: moves[move]({ instance, grant, now }) }] : [];
+}
+
+function tell(migration: Migration, { evidence, step, observed }: { evidence: Evidence; step: Step; observed: Observed }): Migration {
+  const { status } = migration;
+  const { grant, instance, target } = evidence;
+  const waitingFor = step.to === MigrationPhase.RUNNING ? whoseWord(evidence) : [];
+  const ended = hasEnded(step.to);
+  return told(migration, {
+    phase: step.to,
+    seen: (phase) => observed.seen(migration, phase),
+    now: observed.now,
+    reason: step.reason,
+    message: messageOf(step, evidence),
+    sourceNode: grant?.sourceNode || status.sourceNode || instance?.status.nodeName || "",
+    targetNode: grant?.targetNode || status.targetNode || (step.move === "admit" ? (target?.chosen?.name ?? "") : ""),
+    queuePosition: step.to === MigrationPhase.PENDING ? evidence.place : 0,
+    outcome: waitingFor.length > 0 ? MigrationOutcome.UNKNOWN : MigrationOutcome.UNSPECIFIED,
+    waitingFor,
+    progress: (ended ? grant?.source?.progress : undefined) ?? status.progress,
+    finalEpoch: ended ? finalEpoch(step, evidence) : 0,
+  });
+}
+
+function finalEpoch({ move }: Step, { instance, grant, migration }: Evidence): number {
+  if (!instance) return migration.status.finalEpoch;
+  return move === "revoke" && grant ? revoked(instance, grant).status.epoch : instance.status.epoch;
+}
+
+type Said = (evidence: Evidence) => string | undefined;
+
+const sayings: Partial<Record<MigrationReason, Said>> = {
+  [MigrationReason.QUEUED]: ({ place }) => `waits for a slot at place ${place}`,
+  [MigrationReason.NO_TARGET]: ({ target }) => explain(target?.reasons ?? {}),
+  [MigrationReason.TARGET_REFUSED]: ({ grant }) => grant?.target?.message,
+  [MigrationReason.TRANSFER_FAILED]: ({ grant }) => grant?.source?.message,
+  [MigrationReason.GUEST_LOST]: ({ grant }) => grant?.source?.message || grant?.target?.message,
+  [MigrationReason.CANCELLED]: () => "the machine stayed, as it was asked for",
+  [MigrationReason.MACHINE_STOPPING]: () => "the machine is being stopped or deleted",
+  [MigrationReason.NOT_MIGRATABLE]: ({ instance }) => conditionOf(instance?.status.conditions ?? [], "LiveMigratable")?.message,
+};
+
+function messageOf({ reason, to }: Step, evidence: Evidence): string {
+  if (to === MigrationPhase.SUCCEEDED) return evidence.instance ? `runs on node ${evidence.instance.status.nodeName}` : "";
+  return sayings[reason]?.(evidence) ?? "";
+}
+
+/** Whose word would end it, of those who cannot speak at the moment. */
+function whoseWord({ grant, node }: Evidence): string[] {
+  if (!grant) return [];
+  const sourceOver = grant.source?.state === MigrationSourceState.LEFT || grant.source?.state === MigrationSourceState.ENDED;
+  const sourceSilent = !sourceOver && isSilent(node(grant.sourceNode));
+  const targetNeeded = sourceOver || sourceSilent;
+  return [
+    ...(sourceSilent ? [`node/${grant.sourceNode}: it does not answer, and has not said how the transfer ended`] : []),
+    ...(targetNeeded && isSilent(node(grant.targetNode)) ? [`node/${grant.targetNode}: it does not answer, and the guest may run there`] : []),
+  ];
+}
+
+function recheck({ elapsedMs, target, place }: Evidence, phase: MigrationPhase): number | undefined {
+  const limitMs = phase === MigrationPhase.FINALIZING ? TIDY_MS : LIMIT_MS[phase];
+  const leftMs = limitMs === undefined ? undefined : Math.max(limitMs - elapsedMs(phase), 0) + 1;
+  const seeking = phase === MigrationPhase.SCHEDULING && place === 0 && !target?.chosen;
+  return earliest(leftMs, seeking ? NO_TARGET_RECHECK_MS : undefined);
+}
+
+function garbage({ migrations, machineExists, instance }: Observed): Action[] {
+  const finished = migrations.filter(({ status }) => hasEnded(status.phase)).toSorted(byAge);
+  const kept = machineExists || instance ? FINISHED_KEPT : 0;
+  const surplus = finished.slice(0, Math.max(0, finished.length - kept));
+  return surplus.filter(({ metadata }) => !metadata.deletionTimestamp).map((migration) => ({ do: "delete-migration", migration }));
+}
+
+const ENDINGS: Partial<Record<MigrationPhase, { reason: string; type: EventType }>> = {
+  [MigrationPhase.PREPARING_TARGET]: { reason: "MigrationAdmitted", type: EventType.NORMAL },
+  [MigrationPhase.SUCCEEDED]: { reason: "MigrationSucceeded", type: EventType.NORMAL },
+  [MigrationPhase.FAILED]: { reason: "MigrationFailed", type: EventType.WARNING },
+  [MigrationPhase.CANCELLED]: { reason: "MigrationCancelled", type: EventType.NORMAL },
+};
+
+function notices(migration: Migration): Action[] {
+  const { status } = migration;
+  const ending = ENDINGS[status.phase];
+  if (!ending) return [];
+  const message = `${status.sourceNode || "nowhere"} to ${status.targetNode || "nowhere"}: ${status.message || ending.reason}`;
+  return [{ do: "notify", notice: { kind: "VirtualMachineInstanceMigration", about: migration, message, ...ending } }];
+}

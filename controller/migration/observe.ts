@@ -1,0 +1,96 @@
+/** Gathers what the decision about one instance's migrations is made on. */
+import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
+import { MigrationPhase, VirtualMachineInstanceMigrationSpec, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
+import type { Context } from "../context.ts";
+import { instanceKeyOf } from "../context.ts";
+import { snapshotFor } from "../instance/observe.ts";
+import type { Instance, Migration } from "../objects.ts";
+import { demandOf } from "../scheduler/demand.ts";
+import { schedule } from "../scheduler/schedule.ts";
+import type { Placement } from "../scheduler/schedule.ts";
+import type { Observed } from "./decide.ts";
+import type { Evidence } from "./facts.ts";
+import { places } from "./queue.ts";
+import { byAge, hasEnded, isOpen } from "./story.ts";
+
+export function observe(key: string, context: Context): Observed {
+  const { instances, migrations, machines } = context.caches;
+  const instance = instances.get(key);
+  const mine = migrations.by("instance", key);
+  return {
+    instance,
+    migrations: mine,
+    machineExists: machines.get(key) !== undefined,
+    ...orphanOf(instance, mine, context),
+    evidence: (migration) => evidenceOf(migration, { instance, mine, context }),
+    seen: (migration, phase) => context.stopwatch.firstSeen(subject(migration, phase)),
+    now: context.clock.now(),
+  };
+}
+
+const subject = ({ metadata }: Migration, phase: MigrationPhase): string => `migration/${metadata.uid}/${phase}`;
+
+function evidenceOf(migration: Migration, { instance, mine, context }: { instance: Instance | undefined; mine: readonly Migration[]; context: Context }): Evidence {
+  const open = instance?.status.migration;
+  const grant = open?.uid === migration.metadata.uid ? open : undefined;
+  const waits = !grant && isWaiting(migration);
+  const place = waits ? placeOf(migration, context) : 0;
+  return {
+    migration,
+    instance,
+    grant,
+    behind: mine.some((other) => isOpen(other) && byAge(other, migration) < 0),
+    place,
+    target: waits && place === 0 && instance ? targetFor(migration, instance, context) : undefined,
+    node: (name) => context.caches.nodes.get(name),
+    elapsedMs: (phase) => context.stopwatch.elapsedMs(subject(migration, phase)),
+  };
+}
+
+/** Nothing has been entered in the machine's record for it. */
+function isWaiting({ status }: Migration): boolean {
+  const { phase } = status;
+  return phase === MigrationPhase.UNSPECIFIED || phase === MigrationPhase.PENDING || phase === MigrationPhase.SCHEDULING;
+}
+
+function placeOf(migration: Migration, { caches, limits }: Context): number {
+  const moving = caches.instances.by("migrating", "yes");
+  const admitted = new Set(moving.map(({ status }) => status.migration?.uid));
+  const waiting = caches.migrations.by("open", "yes").filter((other) => isWaiting(other) && !admitted.has(other.metadata.uid));
+  const queue = waiting.map((other) => ({ migration: other, sourceNode: caches.instances.get(instanceKeyOf(other))?.status.nodeName }));
+  const active = moving.filter(({ status }) => !status.migration?.handedOff);
+  return places(queue, { active, limits: limits.migrations }).get(migration.metadata.uid) ?? 0;
+}
+
+function targetFor(migration: Migration, instance: Instance, context: Context): Placement {
+  const { spec, status } = instance;
+  return schedule(snapshotFor(instance, context), {
+    instance: spec,
+    hardware: status.hardware,
+    demand: demandOf(spec),
+    purpose: "migrate",
+    sourceNode: context.caches.nodes.get(status.nodeName),
+    targetNode: migration.spec.targetNode,
+    addedNodeSelector: migration.spec.addedNodeSelector,
+    inboundPerNode: context.limits.migrations.inboundPerNode,
+  });
+}
+
+/** What another cache has not brought yet is no orphan. */
+const ORPHAN_AFTER_MS = 5_000;
+
+/** The record of a migration under way was deleted: that asks to end it, and its outcome must still be found. */
+function orphanOf(instance: Instance | undefined, mine: readonly Migration[], { stopwatch }: Context): Pick<Observed, "orphan" | "orphanInMs"> {
+  const grant = instance?.status.migration;
+  if (!instance || !grant || mine.some(({ metadata, status }) => metadata.uid === grant.uid && !hasEnded(status.phase))) return {};
+  const leftMs = ORPHAN_AFTER_MS - stopwatch.elapsedMs(`orphan/${grant.uid}`);
+  if (leftMs > 0) return { orphanInMs: leftMs };
+  const { namespace, name } = instance.metadata;
+  return {
+    orphan: {
+      metadata: ObjectMeta.create({ namespace, name: grant.name, uid: grant.uid, generation: 1 }),
+      spec: VirtualMachineInstanceMigrationSpec.create({ vmiName: name, targetNode: grant.targetNode }),
+      status: VirtualMachineInstanceMigrationStatus.create({ cancelRequested: true, sourceNode: grant.sourceNode, targetNode: grant.targetNode }),
+    },
+  };
+}

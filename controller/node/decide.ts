@@ -1,0 +1,60 @@
+/** One node: what people read of it, and when a fence has done its work. Pure. */
+import { EventType } from "../../gen/drover/v1/event.ts";
+import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
+import { NodeSessionState, NodeStatus } from "../../gen/drover/v1/node.ts";
+import { NOTHING, sameMessage } from "../actions.ts";
+import type { Action, Decision, Notice } from "../actions.ts";
+import { conditionOf, fails, holds, unknown, withFacts } from "../conditions.ts";
+import type { Fact } from "../conditions.ts";
+import { isKnown } from "../known.ts";
+import type { NodeRecord } from "../objects.ts";
+import { isFenced, isSilent } from "./liveness.ts";
+
+export type Observed = {
+  node: NodeRecord;
+  /** Instances that it owns, or that move from or to it. */
+  instances: number;
+  now: Date;
+};
+
+export function decide({ node, instances, now }: Observed): Decision {
+  if (!isKnown(NodeSessionState, node.status.session?.state ?? 0)) return NOTHING;
+  const { status } = node;
+  const freed = isFenced(node) && instances === 0;
+  const next: NodeStatus = {
+    ...status,
+    conditions: withFacts(status.conditions, [readiness(node), schedulability(node), fencing(node, instances)], now),
+    fenceDoneId: freed ? (status.fence?.id ?? "") : status.fenceDoneId,
+  };
+  if (sameMessage(NodeStatus, next, status)) return NOTHING;
+  const after = { ...node, status: next };
+  return { actions: [{ do: "put-node", node: after }, ...notices(node, after)] };
+}
+
+function readiness(node: NodeRecord): Fact {
+  const { session, report } = node.status;
+  if (isSilent(node)) return unknown("Ready", "NodeSilent", session?.message || "its agent is not connected");
+  if (!report) return fails("Ready", "NoReport", "its agent has not reported yet");
+  return report.hypervisorConnected ? holds("Ready", "Connected") : fails("Ready", "HypervisorUnreachable", report.hypervisorMessage);
+}
+
+function schedulability(node: NodeRecord): Fact {
+  if (node.spec.unschedulable) return fails("Schedulable", "Cordoned", "it takes no new machines");
+  const ready = readiness(node);
+  return ready.status === ConditionStatus.TRUE ? holds("Schedulable", "Ready") : fails("Schedulable", ready.reason, ready.message);
+}
+
+function fencing(node: NodeRecord, instances: number): Fact {
+  if (!isFenced(node)) return fails("FencePending", "NotFenced");
+  return instances > 0 ? holds("FencePending", "Freeing", `${instances} machines are still to be freed`) : fails("FencePending", "Freed");
+}
+
+function notices(before: NodeRecord, after: NodeRecord): Action[] {
+  const was = conditionOf(before.status.conditions, "Ready")?.status;
+  const is = conditionOf(after.status.conditions, "Ready");
+  const said: Pick<Notice, "reason" | "message" | "type">[] = [];
+  if (is?.status === ConditionStatus.TRUE && was !== is.status) said.push({ reason: "NodeReady", message: "its agent is connected", type: EventType.NORMAL });
+  if (is?.status === ConditionStatus.UNKNOWN && was === ConditionStatus.TRUE) said.push({ reason: "NodeSilent", message: is.message, type: EventType.WARNING });
+  if (after.status.fenceDoneId !== before.status.fenceDoneId) said.push({ reason: "Fenced", message: "all its machines have been freed", type: EventType.WARNING });
+  return said.map((one) => ({ do: "notify", notice: { kind: "Node", about: after, ...one } }));
+}

@@ -1,0 +1,71 @@
+/** What this host is to its machines: its libvirt, its accelerator as far as it is known, and how a domain is made for it. */
+import type { BootIdentity } from "../gen/drover/v1/meta.ts";
+import { KvmState } from "../gen/drover/v1/node.ts";
+import type { VirtualMachineInstance } from "../gen/drover/v1/virtual_machine_instance.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
+import type { Random } from "../lib/random.ts";
+import type { AgentConfig } from "./config.ts";
+import { domainXml } from "./domain/domain-xml.ts";
+import { chooseAccelerator } from "./inventory/accelerator.ts";
+import { checkKvm } from "./inventory/canary.ts";
+import type { KvmCheck } from "./inventory/canary.ts";
+import type { HostInventory, Hypervisor } from "./libvirt/hypervisor.ts";
+import { libvirtHypervisor } from "./libvirt/libvirt-hypervisor.ts";
+import type { Storage } from "./storage/storage.ts";
+
+export type HostOptions = { config: AgentConfig; boot: BootIdentity; storage: Storage; clock: Clock; random: Random; log: Logger };
+
+class NoAccelerator extends Error {
+  override name = "NoAccelerator";
+}
+
+export class Host {
+  readonly hypervisor: Hypervisor;
+  readonly #options: HostOptions;
+  #kvm: KvmCheck = { state: KvmState.NOT_RUN, message: "the check has not run yet" };
+  #inventory: HostInventory | undefined;
+
+  constructor(options: HostOptions) {
+    const { config, clock, random, log } = options;
+    this.#options = options;
+    this.hypervisor = libvirtHypervisor({ uri: config.libvirtUri, clock, random, report: (fault) => log.warn({ fault }, "the libvirt driver") });
+  }
+
+  get kvm(): KvmCheck {
+    return this.#kvm;
+  }
+
+  /** Which CPU models there are depends on what runs them. */
+  readonly inventory = (): Promise<HostInventory> => this.hypervisor.inventory(this.#kvm.state === KvmState.VERIFIED ? "kvm" : "qemu");
+
+  /** Boots the canary once libvirt has said which emulator it uses. Answers whether something is new. */
+  async check(): Promise<boolean> {
+    const { config, boot, clock } = this.#options;
+    const { emulator, hypervisorVersion } = await this.#facts();
+    const before = this.#kvm;
+    this.#kvm = await checkKvm({ guest: config.canary, emulator, hypervisorVersion, boot, stateDirectory: config.stateDirectory, clock });
+    return before.state !== this.#kvm.state || before.message !== this.#kvm.message;
+  }
+
+  /** Disks and XML for a machine that starts here. */
+  async blueprint(instance: VirtualMachineInstance): Promise<string> {
+    const { config, storage } = this.#options;
+    const { emulator, architecture } = await this.#facts();
+    const accelerator = chooseAccelerator(this.#kvm.state, config.allowEmulation);
+    if (!accelerator) throw new NoAccelerator(`KVM does not work here and emulation is not allowed: ${this.#kvm.message}`);
+    const prepared = await storage.prepareDisks(instance);
+    return domainXml({ instance, prepared, epoch: instance.status!.epoch, accelerator, emulator, architecture });
+  }
+
+  /** libvirt answers this in a tenth of a second or more, so it is kept: an upgrade of QEMU comes with a new connection. */
+  async #facts(): Promise<HostInventory> {
+    this.#inventory ??= await this.inventory();
+    return this.#inventory;
+  }
+
+  /** Ask libvirt anew. */
+  forgetFacts(): void {
+    this.#inventory = undefined;
+  }
+}

@@ -1,0 +1,143 @@
+/** What the source of a migration does. The call itself is left to run: its end is one more thing to observe. */
+import { MigrationProgress, MigrationSourceReport, MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { InstanceMigration } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { replaceEpoch } from "../domain/metadata.ts";
+import { HypervisorError } from "../libvirt/hypervisor.ts";
+import type { JobStats, MigrateOptions } from "../libvirt/hypervisor.ts";
+import { active } from "../machine/observed.ts";
+import type { SourceMemory } from "../machine/observed.ts";
+import type { Pause, Subject, Tools } from "../machine/tools.ts";
+import { ABORT_REPEAT_MS, PROGRESS_EVERY_MS, sourceMemory } from "./source.ts";
+
+const MESSAGE_LENGTH_MAX = 1024;
+
+export const sourceActions = {
+  call: async (_: unknown, subject: Subject, tools: Tools): Promise<Pause> => {
+    const { migration, memory } = open(subject);
+    memory.call = "outstanding";
+    void transfer(subject, tools, migration).then(
+      () => ended(subject, memory, { call: "returned", error: "" }, tools),
+      (error: unknown) => ended(subject, memory, outcomeOf(error), tools),
+    );
+    return PROGRESS_EVERY_MS;
+  },
+
+  abort: async (_: unknown, subject: Subject, { hypervisor, clock, log, ...tools }: Tools): Promise<Pause> => {
+    const { memory } = open(subject);
+    memory.abortAskedMs = clock.monotonicMs();
+    try {
+      await hypervisor.abortJob(subject.observed.domain?.uuid ?? "");
+      log.info({ vmiUid: subject.vmiUid }, "asked libvirt to abort the migration");
+    } catch (error) {
+      // Before the job has begun there is nothing to abort: it is asked again until the call returns.
+      log.debug({ error, vmiUid: subject.vmiUid }, "the migration could not be aborted yet");
+      return ABORT_REPEAT_MS;
+    }
+    if (!memory.abortSent) {
+      memory.abortSent = true;
+      sayAsSource(subject, { hypervisor, clock, log, ...tools }, { state: MigrationSourceState.ISSUED, message: "" });
+    }
+    return ABORT_REPEAT_MS;
+  },
+
+  "note-quiet": async (_: unknown, subject: Subject, { clock }: Tools): Promise<Pause> => {
+    open(subject).memory.quietSinceMs = clock.monotonicMs();
+    return undefined;
+  },
+
+  "poll-progress": async (_: unknown, subject: Subject, { outbox }: Tools): Promise<Pause> => {
+    const { migration, memory } = open(subject);
+    const { job } = subject.observed;
+    memory.quietSinceMs = undefined;
+    if (job?.memoryTotalBytes === undefined || memory.complete) return PROGRESS_EVERY_MS;
+    memory.progress = progressOf(job);
+    outbox.submit(address(subject, migration.sourceEpoch), {
+      $case: "migrationProgress",
+      value: { migrationUid: migration.uid, progress: memory.progress },
+    });
+    return PROGRESS_EVERY_MS;
+  },
+
+  "say-source": async (word: { state: MigrationSourceState; message: string }, subject: Subject, tools: Tools): Promise<Pause> => {
+    const { domain } = subject.observed;
+    const leftover = word.state === MigrationSourceState.LEFT && domain?.identity?.vmiUid === subject.vmiUid && !active(domain);
+    if (leftover) await tools.hypervisor.undefine(domain.uuid);
+    sayAsSource(subject, tools, word);
+    return undefined;
+  },
+};
+
+/** The open migration, and what this process knows of it, kept from here on. */
+function open({ observed, memory }: Subject): { migration: InstanceMigration; memory: SourceMemory } {
+  const migration = observed.assignment!.instance!.status!.migration!;
+  memory.source = sourceMemory({ memory }, migration);
+  return { migration, memory: memory.source };
+}
+
+async function transfer({ observed }: Subject, { hypervisor, migration: place }: Tools, migration: InstanceMigration): Promise<void> {
+  const { uuid } = observed.domain!;
+  const { target, targetEpoch, bandwidthMibPerSecond, autoConverge } = migration;
+  const [live, persistent] = await Promise.all([hypervisor.xml(uuid, "migratable"), hypervisor.xml(uuid, "inactive")]);
+  const options: MigrateOptions = {
+    destinationUri: target?.libvirtUri ?? "",
+    destinationXml: replaceEpoch(live, targetEpoch),
+    persistentXml: replaceEpoch(persistent, targetEpoch),
+    autoConverge,
+    // The controller compares the pools' own ids, and the target finds every disk in its pool before it says READY.
+    disksKnownShared: true,
+    tls: place?.tls ?? true,
+  };
+  if (target?.memoryUri) options.migrationUri = target.memoryUri;
+  if (bandwidthMibPerSecond > 0) options.bandwidthMiBps = bandwidthMibPerSecond;
+  await hypervisor.migrate(uuid, options);
+}
+
+type CallEnd = Pick<SourceMemory, "call" | "error">;
+
+function outcomeOf(error: unknown): CallEnd {
+  const text = (error instanceof Error ? error.message : String(error)).slice(0, MESSAGE_LENGTH_MAX);
+  const lost = error instanceof HypervisorError && (error.kind === "connection-lost" || error.kind === "timeout");
+  return { call: lost ? "lost" : "returned", error: text };
+}
+
+function ended({ poke, vmiUid }: Subject, memory: SourceMemory, end: CallEnd, { clock, log }: Tools): void {
+  Object.assign(memory, end, { returnedMs: clock.monotonicMs() });
+  log.info({ vmiUid, ...end }, "the migration call has ended");
+  poke();
+}
+
+function sayAsSource(subject: Subject, { outbox, self }: Tools, { state, message }: { state: MigrationSourceState; message: string }): void {
+  const { migration, memory } = open(subject);
+  const { resourceVersion } = subject.observed.assignment!.instance!.metadata!;
+  memory.said = state;
+  memory.generation = Math.max(memory.generation, migration.source?.generation ?? 0) + 1;
+  const report = MigrationSourceReport.create({
+    generation: memory.generation, state, message, progress: memory.progress, agentInstance: self().agentInstance, abortSent: memory.abortSent,
+  });
+  const part = { $case: "migrationSource", value: { migrationUid: migration.uid, report } } as const;
+  outbox.submit(address(subject, migration.sourceEpoch), part, () => {
+    memory.said = undefined;
+    subject.memory.refusedAt = resourceVersion;
+    subject.poke();
+  });
+}
+
+export function address({ observed, vmiUid }: Subject, epoch: number): { namespace: string; name: string; vmiUid: string; epoch: number } {
+  const { namespace, name } = observed.assignment!.instance!.metadata!;
+  return { namespace, name, vmiUid, epoch };
+}
+
+/** libvirt's figures in the record's words. */
+export function progressOf(job: JobStats): MigrationProgress {
+  return MigrationProgress.create({
+    memoryTotalBytes: job.memoryTotalBytes ?? 0,
+    memoryProcessedBytes: job.memoryProcessedBytes ?? 0,
+    memoryRemainingBytes: job.memoryRemainingBytes ?? 0,
+    memoryBytesPerSecond: job.memoryBytesPerSecond ?? 0,
+    dirtyBytesPerSecond: (job.dirtyPagesPerSecond ?? 0) * (job.pageSizeBytes ?? 4096),
+    iteration: job.iteration ?? 0,
+    elapsedMs: job.elapsedMs ?? 0,
+    downtimeMs: job.downtimeMs ?? 0,
+    throttlePercent: job.throttlePercent ?? 0,
+  });
+}

@@ -1,0 +1,74 @@
+/** What the target of a migration does: make room for the domain, and say what it sees. */
+import { MigrationTargetReport, MigrationTargetState } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { InstanceMigration, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { domainName, machineIdentity } from "../domain/identity.ts";
+import { active } from "../machine/observed.ts";
+import type { TargetMemory } from "../machine/observed.ts";
+import type { Pause, Subject, Tools } from "../machine/tools.ts";
+import { address } from "./source-act.ts";
+import { targetMemory } from "./target.ts";
+
+const MESSAGE_LENGTH_MAX = 1024;
+
+export const targetActions = {
+  "prepare-incoming": async (_: unknown, subject: Subject, tools: Tools): Promise<Pause> => {
+    const { memory } = open(subject);
+    try {
+      await makeRoom(subject, tools);
+      await tools.storage.prepareIncoming(subject.observed.assignment!.instance!);
+      memory.prepared = true;
+      sayAsTarget(subject, tools, { state: MigrationTargetState.READY, message: "", peerGeneration: 0 });
+    } catch (error) {
+      memory.prepared = true;
+      const message = (error instanceof Error ? error.message : String(error)).slice(0, MESSAGE_LENGTH_MAX);
+      sayAsTarget(subject, tools, { state: MigrationTargetState.REFUSED, message, peerGeneration: 0 });
+    }
+    return undefined;
+  },
+
+  "say-target": async (word: TargetWord, subject: Subject, tools: Tools): Promise<Pause> => {
+    sayAsTarget(subject, tools, word);
+    return undefined;
+  },
+};
+
+type TargetWord = { state: MigrationTargetState; message: string; peerGeneration: number };
+
+class NoRoom extends Error {
+  override name = "NoRoom";
+}
+
+function open({ observed, memory }: Subject): { instance: VirtualMachineInstance; migration: InstanceMigration; memory: TargetMemory } {
+  const instance = observed.assignment!.instance!;
+  const migration = instance.status!.migration!;
+  memory.target = targetMemory({ memory }, migration);
+  return { instance, migration, memory: memory.target };
+}
+
+/** What an earlier stay of the same run has left here may go; anything else keeps the migration out. */
+async function makeRoom(subject: Subject, { hypervisor, migration: place }: Tools): Promise<void> {
+  const { instance } = open(subject);
+  if (!place) throw new NoRoom("This node is not configured to receive migrations");
+  const { domain } = subject.observed;
+  if (domain && (domain.identity?.vmiUid !== subject.vmiUid || active(domain))) throw new NoRoom(`The domain "${domain.name}" is in the way`);
+  if (domain) await hypervisor.undefine(domain.uuid);
+  const name = domainName(machineIdentity(instance));
+  const named = await hypervisor.findByName(name);
+  if (named && named.uuid !== domain?.uuid) throw new NoRoom(`Another domain has the name "${name}"`);
+}
+
+function sayAsTarget(subject: Subject, { outbox, self, migration: place }: Tools, { state, message, peerGeneration }: TargetWord): void {
+  const { instance, migration, memory } = open(subject);
+  const { boot, agentInstance } = self();
+  Object.assign(memory, { said: state, saidPeer: peerGeneration });
+  memory.generation = Math.max(memory.generation, migration.target?.generation ?? 0) + 1;
+  const report = MigrationTargetReport.create({
+    generation: memory.generation, state, message, peerGeneration, boot, agentInstance,
+    libvirtUri: place?.libvirtUri ?? "", memoryUri: place?.memoryUri ?? "",
+  });
+  outbox.submit(address(subject, migration.targetEpoch), { $case: "migrationTarget", value: { migrationUid: migration.uid, report } }, () => {
+    memory.said = undefined;
+    subject.memory.refusedAt = instance.metadata!.resourceVersion;
+    subject.poke();
+  });
+}

@@ -1,0 +1,193 @@
+/** Storage on a real host: pools are directories, images are made by qemu-img, a machine's own files have a directory. */
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { CloudInitNoCloud, KernelBoot, PoolDisk, VirtualMachineVolume } from "../../gen/drover/v1/machine.ts";
+import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { quantityBytes } from "../../lib/quantity.ts";
+import type { Random } from "../../lib/random.ts";
+import { machineIdentity } from "../domain/identity.ts";
+import type { MachineIdentity } from "../domain/identity.ts";
+import type { DiskSource, FirmwareFiles, MachinePaths, PreparedMachine } from "../domain/parts.ts";
+import { runCommand } from "./command.ts";
+import type { RunCommand } from "./command.ts";
+import { explained, hasCode } from "./durable-file.ts";
+import { checkedName, formatOf, imageName } from "./image-name.ts";
+import { Images } from "./images.ts";
+import { migrationHindrances } from "./migratable.ts";
+import { findOvmf } from "./ovmf.ts";
+import { emptyDiskName, machineDirectory, machinePaths, machinesDirectory, seedName } from "./paths.ts";
+import { openPoolFile, Pool } from "./pool.ts";
+import type { PoolConfig } from "./pool.ts";
+import { seedIso } from "./seed.ts";
+import { StorageError } from "./storage.ts";
+import type { Storage } from "./storage.ts";
+
+export type HostStorageOptions = {
+  stateDirectory: string;
+  pools: readonly PoolConfig[];
+  random: Random;
+  run?: RunCommand;
+  findFirmware?: () => Promise<FirmwareFiles | undefined>;
+};
+
+/** QEMU may run as another user: it may pass through to the files it was given, and see no others. */
+const DIRECTORY_MODE = 0o711;
+const SECRET_MODE = 0o600;
+const UNFINISHED = ".drover-new-";
+
+type Preparation = { identity: MachineIdentity; paths: MachinePaths; mayCreate: boolean };
+
+export function hostStorage(options: HostStorageOptions): Storage {
+  return new HostStorage(options);
+}
+
+class HostStorage implements Storage {
+  readonly #stateDirectory: string;
+  readonly #pools: Map<string, Pool>;
+  readonly #images: Images;
+  readonly #findFirmware: () => Promise<FirmwareFiles | undefined>;
+
+  constructor({ stateDirectory, pools, random, run = runCommand, findFirmware = findOvmf }: HostStorageOptions) {
+    this.#stateDirectory = stateDirectory;
+    this.#pools = new Map(pools.map((pool) => [pool.name, new Pool(pool, { stateDirectory, random })]));
+    this.#images = new Images(run);
+    this.#findFirmware = findFirmware;
+  }
+
+  pools() {
+    return Promise.all([...this.#pools.values()].map((pool) => pool.describe()));
+  }
+
+  paths(instance: { vmiUid: string; vmUid: string }): MachinePaths {
+    return machinePaths(this.#stateDirectory, instance);
+  }
+
+  prepareDisks(instance: VirtualMachineInstance): Promise<PreparedMachine> {
+    return this.#prepare(instance, true);
+  }
+
+  async prepareIncoming(instance: VirtualMachineInstance): Promise<PreparedMachine> {
+    const hindrances = instance.spec ? migrationHindrances(instance.spec) : [];
+    if (hindrances.length > 0) throw new StorageError("NotMigratable", `The machine cannot move: ${hindrances.join("; ")}`);
+    return this.#prepare(instance, false);
+  }
+
+  async machines(): Promise<string[]> {
+    return namesIn(machinesDirectory(this.#stateDirectory));
+  }
+
+  async removeMachineFiles(vmiUid: string): Promise<void> {
+    await rm(machineDirectory(this.#stateDirectory, vmiUid), { recursive: true, force: true });
+    for (const pool of this.#pools.values()) await pool.removeUnfinished(UNFINISHED + vmiUid);
+  }
+
+  async #prepare(instance: VirtualMachineInstance, mayCreate: boolean): Promise<PreparedMachine> {
+    const identity = machineIdentity(instance);
+    const paths = this.paths(identity);
+    for (const directory of [paths.directory, dirname(paths.nvram)]) await makeDirectory(directory);
+    const { volumes = [], domain } = instance.spec ?? {};
+    const disks: Record<string, DiskSource> = {};
+    for (const volume of volumes) disks[volume.name] = await this.#volume(volume, { identity, paths, mayCreate });
+    const boot = domain?.firmware;
+    return {
+      paths,
+      disks,
+      ...(boot?.kernelBoot && { kernel: await this.#kernel(boot.kernelBoot) }),
+      ...(boot?.bootloader?.firmware?.$case === "efi" && { firmware: await this.#firmware() }),
+    };
+  }
+
+  async #volume({ name, source }: VirtualMachineVolume, preparation: Preparation): Promise<DiskSource> {
+    switch (source?.$case) {
+      case "disk":
+        return this.#poolDisk(name, source.value, preparation);
+      case "emptyDisk":
+        return this.#emptyDisk(name, quantityBytes(source.value.capacity), preparation);
+      case "cloudInitNoCloud":
+        return seed(name, source.value, preparation);
+      case undefined:
+        throw new StorageError("ImageMissing", `Volume "${name}" has no source that this agent knows`);
+    }
+  }
+
+  async #poolDisk(volume: string, disk: PoolDisk, { identity, mayCreate }: Preparation): Promise<DiskSource> {
+    const { directory } = await this.#pool(disk.pool).open();
+    const name = imageName(disk, { ...identity, volume });
+    const base = disk.baseImage === "" ? undefined : { name: checkedName(disk.baseImage), format: formatOf(disk.baseFormat) };
+    if (base?.name === name) throw new StorageError("InvalidName", `Image "${name}" cannot overlay itself`);
+    const request = {
+      directory,
+      name,
+      format: formatOf(disk.format),
+      temporary: `${UNFINISHED}${identity.vmiUid}-${volume}`,
+      ...(disk.size !== "" && { sizeBytes: quantityBytes(disk.size) }),
+      ...(base && { base }),
+    };
+    const image = mayCreate ? await this.#images.findOrCreate(request) : await this.#images.find(request);
+    if (image === undefined) throw new StorageError("ImageMissing", `Image "${name}" does not exist in pool "${disk.pool}" of this node`);
+    return { ...image, kind: "pool" };
+  }
+
+  async #emptyDisk(volume: string, sizeBytes: number, { paths }: Preparation): Promise<DiskSource> {
+    const name = emptyDiskName(volume);
+    const image = await this.#images.findOrCreate({ directory: paths.directory, name, format: "qcow2", sizeBytes, temporary: `${UNFINISHED}${name}` });
+    return { ...image, kind: "empty" };
+  }
+
+  async #kernel({ pool, kernel, initrd }: KernelBoot): Promise<{ kernel: string; initrd?: string }> {
+    const { directory } = await this.#pool(pool).open();
+    const file = await existing(directory, kernel);
+    return initrd === "" ? { kernel: file } : { kernel: file, initrd: await existing(directory, initrd) };
+  }
+
+  async #firmware(): Promise<FirmwareFiles> {
+    const files = await this.#findFirmware();
+    if (files === undefined) throw new StorageError("FirmwareMissing", "Cannot boot with EFI: OVMF is not installed on this node");
+    return files;
+  }
+
+  #pool(name: string): Pool {
+    const pool = this.#pools.get(name);
+    if (pool === undefined) throw new StorageError("PoolMissing", `This node has no pool "${name}"`);
+    return pool;
+  }
+}
+
+async function existing(directory: string, name: string): Promise<string> {
+  const opened = await openPoolFile(directory, name);
+  if (opened === undefined) throw new StorageError("ImageMissing", `"${name}" does not exist in its pool`);
+  await opened.file.close();
+  return opened.path;
+}
+
+/** Written anew at each start: it holds secrets of the spec and nothing of the guest's. */
+async function seed(volume: string, data: CloudInitNoCloud, { identity, paths }: Preparation): Promise<DiskSource> {
+  const path = join(paths.directory, seedName(volume));
+  const unfinished = join(paths.directory, UNFINISHED + seedName(volume));
+  try {
+    await rm(unfinished, { force: true });
+    await using file = await open(unfinished, "wx", SECRET_MODE);
+    await file.writeFile(seedIso(data, identity));
+    await rename(unfinished, path);
+  } catch (cause) {
+    throw explained(cause, "Cannot write the cloud-init data");
+  }
+  return { path, format: "raw", kind: "seed" };
+}
+
+async function makeDirectory(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true, mode: DIRECTORY_MODE });
+  } catch (cause) {
+    throw explained(cause, `Cannot make "${directory}"`);
+  }
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return [];
+    throw explained(error, `Cannot read "${directory}"`);
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The port through which the agent sees a host's files: pools, images, and what a machine needs beside them. A user's
+ * words reach it only as pool and file names; every path is made here.
+ */
+import type { NodePool } from "../../gen/drover/v1/node.ts";
+import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { MachinePaths, PreparedMachine } from "../domain/parts.ts";
+
+export interface Storage {
+  /** Every configured pool as it is now; one that cannot be used carries its error. */
+  pools(): Promise<NodePool[]>;
+  /** Makes what is missing, checks what is there, and takes nothing away. Safe to repeat, also after a kill. */
+  prepareDisks(instance: VirtualMachineInstance): Promise<PreparedMachine>;
+  /** The same for the target of a migration, whose disks must exist already. */
+  prepareIncoming(instance: VirtualMachineInstance): Promise<PreparedMachine>;
+  /** Removes all that lives and dies with the instance. Images in pools stay. Safe to repeat. */
+  removeMachineFiles(vmiUid: string): Promise<void>;
+  /** Where the instance's files are, or would be. */
+  paths(instance: { vmiUid: string; vmUid: string }): MachinePaths;
+  /** Uids of the instances that have files here. */
+  machines(): Promise<string[]>;
+}
+
+/** What is at fault, as it stands in reports. */
+export type StorageFault =
+  | "PoolMissing"
+  | "ImageMissing"
+  | "InvalidName"
+  /** A link, a directory or a device where an image should be. */
+  | "UnsafeFile"
+  | "FormatMismatch"
+  /** A header that refers to other files, or claims what no image of ours would. */
+  | "UnsafeImage"
+  | "InvalidSize"
+  | "NoSpace"
+  | "FirmwareMissing"
+  /** The machine needs what cannot move, such as an empty disk. */
+  | "NotMigratable"
+  | "ToolFailed";
+
+/** The message is a sentence for people. */
+export class StorageError extends Error {
+  override name = "StorageError";
+  readonly fault: StorageFault;
+  constructor(fault: StorageFault, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.fault = fault;
+  }
+}

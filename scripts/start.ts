@@ -1,0 +1,84 @@
+/**
+ * Three programs, their certificates and one pool, below `.drover/`: what it takes to try Drover on one host. A second
+ * start finds everything as it was left.
+ */
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { copyFileSync, existsSync, mkdirSync, openSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { signalled } from "../lib/config.ts";
+import { REPOSITORY } from "../test/lab/guest.ts";
+import { Pki } from "../test/lab/pki.ts";
+import { waitForSocket } from "../test/lab/process.ts";
+
+const DIRECTORY = join(REPOSITORY, ".drover");
+const AGENTS = "127.0.0.1:7444";
+const USERS = "127.0.0.1:7443";
+const START_TIMEOUT_MS = 20_000;
+
+const inside = (...path: string[]) => join(DIRECTORY, ...path);
+const nodeName = hostname().toLowerCase().replaceAll(/[^a-z0-9.-]/g, "-");
+
+function installPool(): void {
+  mkdirSync(inside("pool"), { recursive: true });
+  for (const file of ["vmlinuz", "initrd.img"]) {
+    if (!existsSync(inside("pool", file))) copyFileSync(join(REPOSITORY, ".cache/guest", file), inside("pool", file));
+  }
+}
+
+function configure(name: string, config: Record<string, unknown>): string {
+  const path = inside(`${name}.yaml`);
+  writeFileSync(path, stringify(config));
+  return path;
+}
+
+function launch(name: string, config: Record<string, unknown>): ChildProcess {
+  const log = openSync(inside("log", `${name}.log`), "a");
+  return spawn(process.execPath, [join(REPOSITORY, name, "main.ts"), "--config", configure(name, config)], { stdio: ["ignore", log, log] });
+}
+
+mkdirSync(inside("log"), { recursive: true, mode: 0o755 });
+mkdirSync(inside("store"), { recursive: true, mode: 0o700 });
+installPool();
+const pki = await Pki.open(inside("pki"), { serverAddress: "127.0.0.1", nodes: [nodeName] });
+const socket = inside("api.sock");
+const canary = { kernel: inside("pool/vmlinuz"), initrd: inside("pool/initrd.img") };
+
+const ended = signalled("SIGINT", "SIGTERM", "SIGHUP");
+const children: ChildProcess[] = [];
+children.push(launch("api-server", {
+  store: `sqlite:${inside("store/drover.db")}`,
+  listen: { unix: socket, tcp: USERS, agents: AGENTS },
+  agentsTls: pki.apiServer,
+}));
+await waitForSocket(socket, { timeoutMs: START_TIMEOUT_MS });
+children.push(launch("controller", { server: `unix://${socket}` }));
+children.push(launch("node-agent", {
+  server: AGENTS,
+  tls: pki.node(nodeName),
+  stateDirectory: inside("node"),
+  libvirtUri: "qemu:///system",
+  pools: [{ name: "shared", path: inside("pool") }],
+  allowEmulation: true,
+  canary,
+}));
+
+process.stdout.write(`Drover runs on this machine as node "${nodeName}".
+
+  export DROVER_SERVER=${USERS} PATH=${join(REPOSITORY, "bin")}:$PATH
+  drover node list
+  drover apply -f docs/examples/vm.yaml && drover start demo --wait && drover logs demo
+
+Everything it keeps is below ${DIRECTORY}, with the logs in ${inside("log")}. Ctrl-C ends Drover; guests run on.
+`);
+
+const died = Promise.race(children.map(async (child) => once(child, "exit").then(() => child)));
+const first = await Promise.race([ended, died]);
+for (const child of children) child.kill("SIGTERM");
+await Promise.all(children.map((child) => (child.exitCode === null && child.signalCode === null ? once(child, "exit") : undefined)));
+if (typeof first === "string") process.exit(0);
+process.stderr.write(`${first.spawnargs[1]} ended: see ${inside("log")}\n`);
+process.exit(1);

@@ -1,0 +1,240 @@
+/**
+ * The whole of Drover on a lab: api-server and controller outside the hosts, an agent on each, every one a real
+ * process that can be killed and started again, and the `drover` command to use it with.
+ */
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { connect } from "../../lib/client.ts";
+import type { Connection } from "../../lib/client.ts";
+import { NodeServiceDefinition, NodeSessionState } from "../../gen/drover/v1/node.ts";
+import { VirtualMachineServiceDefinition } from "../../gen/drover/v1/virtual_machine.ts";
+import { VirtualMachineInstanceServiceDefinition } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { MigrationServiceDefinition } from "../../gen/drover/v1/migration.ts";
+import { REPOSITORY } from "./guest.ts";
+import { Lab } from "./lab.ts";
+import type { LabHost } from "./host.ts";
+import { CommandFailed, linesOf, run, waitFor, waitForSocket } from "./process.ts";
+import type { Program } from "./process.ts";
+
+const READY_TIMEOUT_MS = 20_000;
+const LOG_LINES = 15;
+const AGENTS_PORT = 7444;
+const USERS_PORT = 7443;
+/** Short, so that a test of silence does not take long; everything else is as shipped. */
+export const LEASE_MS = 6_000;
+
+export type FleetOptions = {
+  hosts?: readonly string[];
+  directory?: string;
+  /** Told where the lab is, before Drover's programs start. */
+  onDirectory?: (directory: string) => void;
+  /** Merged into the programs' configuration. */
+  controller?: Record<string, unknown>;
+  apiServer?: Record<string, unknown>;
+};
+
+/** The ends of every program's log, for an error that is read when the lab is gone. */
+function lastWords(directory: string): string {
+  const logs = join(directory, "log");
+  if (!existsSync(logs)) return "";
+  return readdirSync(logs).map((file) => `--- ${file}\n${linesOf(join(logs, file)).slice(-LOG_LINES).join("\n")}`).join("\n");
+}
+
+/** A program of the fleet under one name, whichever process runs it at the moment. */
+export class Service {
+  readonly name: string;
+  readonly logFile: string;
+  readonly #launch: () => Promise<Program>;
+  #program: Program | undefined;
+
+  constructor(name: string, logFile: string, launch: () => Promise<Program>) {
+    this.name = name;
+    this.logFile = logFile;
+    this.#launch = launch;
+  }
+
+  get pid(): number {
+    if (!this.#program) throw new Error(`${this.name} was never started`);
+    return this.#program.pid;
+  }
+
+  isAlive(): boolean {
+    return this.#program?.isAlive() ?? false;
+  }
+
+  async start(): Promise<void> {
+    this.#program = await this.#launch();
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#program?.kill(signal);
+  }
+
+  /** `kill -9`, and waits until the process is gone. */
+  async kill(): Promise<void> {
+    this.#program?.kill("SIGKILL");
+    await waitFor(`${this.name} to be gone`, () => !this.isAlive() || undefined);
+  }
+
+  async restart(): Promise<void> {
+    await this.kill();
+    await this.start();
+  }
+}
+
+export class Fleet {
+  readonly lab: Lab;
+  readonly apiServer: Service;
+  readonly controller: Service;
+  /** For users, on loopback. */
+  readonly server: string;
+  /** For the local administrator, and for the status calls of the control plane. */
+  readonly unixServer: string;
+  readonly #agents: Map<string, Service>;
+  #connection: Connection | undefined;
+
+  private constructor(lab: Lab, options: FleetOptions) {
+    this.lab = lab;
+    const [, x, y] = lab.subnet.split(".");
+    this.server = `127.${x}.${y}.1:${USERS_PORT}`;
+    this.unixServer = `unix://${join(lab.directory, "drover/api.sock")}`;
+    this.apiServer = this.#outside("api-server", { ...this.#apiServerConfig(), ...options.apiServer });
+    this.controller = this.#outside("controller", { server: this.unixServer, logLevel: "debug", ...options.controller });
+    this.#agents = new Map(lab.hosts().map((host) => [host.name, this.#onHost(host)]));
+  }
+
+  static async start(options: FleetOptions = {}): Promise<Fleet> {
+    const { hosts = ["a", "b"], directory } = options;
+    const lab = await Lab.start({ hosts, ...(directory === undefined ? {} : { directory }) });
+    options.onDirectory?.(lab.directory);
+    try {
+      await mkdir(join(lab.directory, "drover/store"), { recursive: true });
+      const fleet = new Fleet(lab, options);
+      await fleet.apiServer.start();
+      await waitForSocket(join(lab.directory, "drover/api.sock"), { timeoutMs: READY_TIMEOUT_MS });
+      await Promise.all([fleet.controller.start(), ...fleet.agents().map((agent) => agent.start())]);
+      await Promise.all(hosts.map((name) => fleet.nodeReady(name)));
+      return fleet;
+    } catch (cause) {
+      const error = new Error(`The fleet did not start: ${(cause as Error).message}\n${lastWords(lab.directory)}`, { cause });
+      await lab[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  agent(name: string): Service {
+    const agent = this.#agents.get(name);
+    if (!agent) throw new Error(`The fleet has no agent on "${name}"`);
+    return agent;
+  }
+
+  agents(): Service[] {
+    return [...this.#agents.values()];
+  }
+
+  /** Generated clients, as the local administrator. */
+  get api() {
+    this.#connection ??= connect({ server: this.unixServer });
+    const { client } = this.#connection;
+    return {
+      machines: client(VirtualMachineServiceDefinition),
+      instances: client(VirtualMachineInstanceServiceDefinition),
+      migrations: client(MigrationServiceDefinition),
+      nodes: client(NodeServiceDefinition),
+    };
+  }
+
+  /** Resolves when the node's agent is connected and has said what the host has. */
+  async nodeReady(name: string): Promise<void> {
+    await waitFor(`node ${name} to connect (see ${this.logOf(`agent-${name}`)})`, async () => {
+      const { node } = await this.api.nodes.getNode({ name }).catch(() => ({ node: undefined }));
+      const connected = node?.status?.session?.state === NodeSessionState.CONNECTED;
+      return (connected && node.status?.report?.hypervisorConnected) || undefined;
+    }, { timeoutMs: READY_TIMEOUT_MS });
+  }
+
+  /** Runs the `drover` command and gives what it printed; throws CommandFailed. */
+  drover(...args: string[]): Promise<string> {
+    return run(join(REPOSITORY, "bin/drover"), args, { env: { DROVER_SERVER: this.server }, timeoutMs: 120_000 });
+  }
+
+  /** Runs the `drover` command where a refusal is expected. */
+  async refused(...args: string[]): Promise<CommandFailed> {
+    try {
+      const output = await this.drover(...args);
+      throw new Error(`"drover ${args.join(" ")}" was not refused: ${output}`);
+    } catch (error) {
+      if (error instanceof CommandFailed) return error;
+      throw error;
+    }
+  }
+
+  /** Names of the hosts on which libvirt itself says that the domain runs or is paused. */
+  async hostsRunning(domainUuid: string): Promise<string[]> {
+    const found = await Promise.all(this.lab.hosts().map(async (host) => ((await this.activeDomains(host)).includes(domainUuid) ? host.name : undefined)));
+    return found.filter((name) => name !== undefined);
+  }
+
+  async activeDomains(host: LabHost): Promise<string[]> {
+    if (!host.isOn()) return [];
+    return (await host.virsh("list", "--uuid")).split("\n").map((line) => line.trim()).filter((line) => line !== "");
+  }
+
+  logOf(program: string): string {
+    return join(this.lab.directory, "log", `${program}.log`);
+  }
+
+  /** Where the agents keep a machine's files, as seen from outside. */
+  machineDirectory(host: LabHost, vmiUid: string): string {
+    return join(host.localDirectory, "drover/machines", vmiUid);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#connection?.[Symbol.dispose]();
+    await this.lab[Symbol.asyncDispose]();
+  }
+
+  #apiServerConfig(): Record<string, unknown> {
+    const { lab } = this;
+    return {
+      store: `sqlite:${join(lab.directory, "drover/store/drover.db")}`,
+      listen: { unix: join(lab.directory, "drover/api.sock"), tcp: this.server, agents: `${lab.bridgeAddress}:${AGENTS_PORT}` },
+      agentsTls: lab.pki.apiServer,
+      leaseMs: LEASE_MS,
+      logLevel: "debug",
+    };
+  }
+
+  #outside(name: string, config: Record<string, unknown>): Service {
+    const logFile = this.logOf(name);
+    return new Service(name, logFile, () =>
+      this.lab.spawn(process.execPath, [join(REPOSITORY, name, "main.ts"), "--config", this.#configFile(name, config)], { logFile }));
+  }
+
+  #onHost(host: LabHost): Service {
+    const name = `agent-${host.name}`;
+    const config = {
+      server: `${this.lab.bridgeAddress}:${AGENTS_PORT}`,
+      tls: this.lab.pki.node(host.name),
+      stateDirectory: join(host.localMount, "drover"),
+      libvirtUri: "qemu:///system",
+      pools: [{ name: "shared", path: this.lab.poolDirectory }, { name: "local", path: join(host.localMount, "pool") }],
+      migration: { libvirtUri: host.migrationUri, memoryUri: `tcp://${host.address}`, tls: true },
+      allowEmulation: true,
+      logLevel: "debug",
+    };
+    const logFile = this.logOf(name);
+    return new Service(name, logFile, async () => {
+      await mkdir(join(host.localDirectory, "pool"), { recursive: true });
+      return host.spawn(process.execPath, [join(REPOSITORY, "node-agent/main.ts"), "--config", this.#configFile(name, config)], { logFile });
+    });
+  }
+
+  #configFile(name: string, config: Record<string, unknown>): string {
+    const path = join(this.lab.directory, "drover", `${name}.yaml`);
+    writeFileSync(path, stringify(config));
+    return path;
+  }
+}

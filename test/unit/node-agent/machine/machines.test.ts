@@ -1,0 +1,226 @@
+/** The life of a machine on a node: drivers, decisions and reports together, over a libvirt in memory. */
+import assert from "node:assert/strict";
+import { AssignmentRole } from "../../../../gen/drover/agent/v1/agent.ts";
+import { BootIdentity } from "../../../../gen/drover/v1/meta.ts";
+import { DomainState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { HypervisorError } from "../../../../node-agent/libvirt/hypervisor.ts";
+import { parseInstanceMetadata } from "../../../../node-agent/domain/metadata.ts";
+import { Agent, BOOT, FakeControlPlane, UUID, domainText, instance, memoryEndings, settle, until } from "../fixture.ts";
+import { FakeHypervisor } from "../fake-hypervisor.ts";
+
+const runs = (hypervisor: FakeHypervisor) => hypervisor.domains.get(UUID)?.state === "running";
+const otherBoot = BootIdentity.create({ kernelBootId: "boot-0", pid1StartTime: "1" });
+
+async function started(options: ConstructorParameters<typeof Agent>[0] = {}): Promise<Agent> {
+  const agent = new Agent(options);
+  agent.session(instance());
+  await until(() => agent.controlPlane.words().includes("RUNNING"), "a reported start");
+  return agent;
+}
+
+describe("a machine on its node", () => {
+  it("is claimed, then started, and reported once", async () => {
+    using agent = await started();
+    await settle();
+    assert.deepEqual(agent.controlPlane.claims, [1]);
+    assert.deepEqual(agent.hypervisor.calls.filter((call) => call !== "list"), ["define", "create"]);
+    assert.deepEqual(agent.controlPlane.words(), ["RUNNING"]);
+  });
+
+  it("is not started while the control plane cannot be asked for a claim", async () => {
+    using agent = new Agent();
+    agent.controlPlane.down = true;
+    agent.session(instance());
+    await settle(150);
+    assert.equal(agent.hypervisor.domains.size, 0);
+    agent.controlPlane.down = false;
+    await until(() => runs(agent.hypervisor));
+  });
+
+  it("is not started after a refused claim, nor asked for again before the record changes", async () => {
+    using agent = new Agent();
+    agent.controlPlane.refuse = "STALE_EPOCH";
+    agent.session(instance());
+    await settle();
+    agent.controlPlane.refuse = undefined;
+    await settle(300);
+    assert.deepEqual(agent.controlPlane.claims, []);
+    agent.assign(instance({ epoch: 2, version: "i.9" }));
+    await until(() => runs(agent.hypervisor));
+    assert.deepEqual(agent.controlPlane.claims, [2]);
+  });
+
+  it("shuts down as asked and leaves nothing behind", async () => {
+    using agent = await started();
+    agent.controlPlane.commit({}, { deletionTimestamp: new Date(0), deletionGracePeriodSeconds: 30 });
+    await until(() => agent.controlPlane.words().includes("GONE/shutdown"));
+    assert.equal(agent.hypervisor.domains.size, 0);
+    assert.deepEqual(agent.removed, ["vmi-1"]);
+    agent.machines.withdraw("vmi-1");
+    await until(() => agent.endings.list().length === 0);
+  });
+
+  it("loses its plug when it does not hear within the grace period", async () => {
+    using agent = await started();
+    agent.hypervisor.onShutdown = () => undefined;
+    agent.controlPlane.commit({}, { deletionTimestamp: new Date(0), deletionGracePeriodSeconds: 1 });
+    await settle(500);
+    assert.ok(runs(agent.hypervisor));
+    await until(() => agent.controlPlane.words().includes("GONE/destroyed"));
+  });
+
+  it("is destroyed at once with a grace period of zero", async () => {
+    using agent = await started();
+    agent.controlPlane.commit({}, { deletionTimestamp: new Date(0), deletionGracePeriodSeconds: 0 });
+    await until(() => agent.controlPlane.words().includes("GONE/destroyed"));
+    assert.ok(!agent.hypervisor.calls.includes("shutdown"));
+  });
+
+  it("reports how its guest ended by itself", async () => {
+    using agent = await started();
+    agent.hypervisor.end(UUID, "crashed");
+    await until(() => agent.controlPlane.words().includes("GONE/crashed"));
+    assert.equal(agent.hypervisor.domains.size, 0);
+  });
+
+  it("keeps how it ended over a kill between undefining and being heard", async () => {
+    const endings = memoryEndings();
+    const hypervisor = new FakeHypervisor();
+    const controlPlane = new FakeControlPlane();
+    {
+      using agent = await started({ hypervisor, controlPlane, endings });
+      controlPlane.down = true;
+      agent.hypervisor.end(UUID, "shutdown");
+      await until(() => hypervisor.domains.size === 0);
+    }
+    controlPlane.down = false;
+    using agent = new Agent({ hypervisor, controlPlane, endings });
+    agent.session(controlPlane.record!);
+    await until(() => controlPlane.words().includes("GONE/shutdown"));
+  });
+
+  it("says why it could not be started, and only once", async () => {
+    using agent = new Agent({ blueprint: () => Promise.reject(new Error("no space")) });
+    agent.session(instance());
+    await until(() => agent.controlPlane.words().includes("GONE/start-failed"));
+    await settle();
+    const report = agent.controlPlane.reports.at(-1)?.part;
+    assert.equal(report?.$case === "owner" && report.value.message, "no space");
+    assert.equal(agent.controlPlane.words().length, 1);
+  });
+
+  it("looks again after a start whose outcome is unknown, and does not start twice", async () => {
+    using agent = new Agent();
+    agent.hypervisor.faults.set("create", new HypervisorError("connection-lost", "gone"));
+    agent.session(instance());
+    await until(() => agent.controlPlane.words().includes("RUNNING"));
+    assert.equal(agent.hypervisor.calls.filter((call) => call === "create").length, 2);
+  });
+
+  it("does not take over a domain that somebody else made", async () => {
+    using agent = new Agent();
+    agent.hypervisor.put({ uuid: UUID, name: "theirs" });
+    agent.session(instance());
+    await until(() => agent.controlPlane.words().includes("GONE/start-failed"));
+    assert.ok(runs(agent.hypervisor));
+    assert.deepEqual(agent.machines.foreignDomains(), ["theirs"]);
+  });
+});
+
+describe("an agent that starts anew", () => {
+  const record = (options = {}) => instance({ claimed: true, phase: Phase.RUNNING, reachedRunning: true, said: DomainState.RUNNING, ...options });
+  const withGuest = (of = record()) => {
+    const hypervisor = new FakeHypervisor();
+    hypervisor.put({ uuid: UUID, name: "default_web_vm1", metadata: domainText(of).match(/<drover.*>/)![0], xml: domainText(of) });
+    return hypervisor;
+  };
+
+  it("adopts a running guest and commits nothing", async () => {
+    using agent = new Agent({ hypervisor: withGuest() });
+    agent.session(record());
+    await settle(150);
+    assert.deepEqual(agent.controlPlane.reports, []);
+    assert.ok(runs(agent.hypervisor));
+  });
+
+  it("reports a guest as lost that ran and is not here any more", async () => {
+    using agent = new Agent();
+    agent.session(record());
+    await until(() => agent.controlPlane.words().includes("GONE/lost"));
+  });
+
+  it("claims again and starts what had not run yet", async () => {
+    using agent = new Agent();
+    agent.session(instance({ claimed: otherBoot }));
+    await until(() => runs(agent.hypervisor));
+    assert.deepEqual(agent.controlPlane.claims, [1]);
+  });
+
+  it("starts what was claimed under this boot and defined, but never started", async () => {
+    const of = instance({ claimed: true });
+    const hypervisor = withGuest(of);
+    hypervisor.set(UUID, { state: "shutoff", reason: "unknown" }, "defined");
+    hypervisor.domains.get(UUID)!.name = "default_web_vm1";
+    using agent = new Agent({ hypervisor });
+    agent.session(of);
+    await until(() => agent.controlPlane.words().includes("RUNNING"));
+    assert.deepEqual(agent.controlPlane.claims, []);
+  });
+
+  it("repairs an older epoch in the domain of a machine that it owns", async () => {
+    using agent = new Agent({ hypervisor: withGuest(record()) });
+    agent.session(record({ epoch: 3 }));
+    await until(() => parseInstanceMetadata(agent.hypervisor.domains.get(UUID)?.metadata)?.epoch === 3);
+    assert.ok(runs(agent.hypervisor));
+  });
+
+  it("touches no domain before it has been told everything, and none without a record", async () => {
+    using agent = new Agent({ hypervisor: withGuest() });
+    agent.machines.beginSession(false);
+    await settle(100);
+    assert.equal(agent.controlPlane.lookups, 0);
+    agent.machines.synced();
+    await until(() => agent.controlPlane.lookups === 1);
+    await settle();
+    assert.ok(runs(agent.hypervisor));
+    assert.deepEqual(agent.machines.foreignDomains(), ["default_web_vm1"]);
+  });
+
+  it("removes a domain whose machine was moved on with a higher epoch", async () => {
+    using agent = new Agent({ hypervisor: withGuest() });
+    agent.controlPlane.lookup = { instance: record({ node: "b", epoch: 2 }) };
+    agent.session();
+    await until(() => agent.hypervisor.domains.size === 0);
+    assert.deepEqual(agent.controlPlane.reports.map(({ part }) => part?.$case), ["event"]);
+  });
+
+  it("changes nothing for a store that it does not belong to", async () => {
+    using agent = new Agent({ hypervisor: withGuest() });
+    agent.controlPlane.lookup = { tombstone: true };
+    agent.machines.beginSession(true);
+    agent.machines.synced();
+    await settle(150);
+    assert.ok(runs(agent.hypervisor));
+    assert.equal(agent.controlPlane.lookups, 0);
+  });
+});
+
+describe("the roles of a node", () => {
+  it("leaves a domain alone whose assignment is withdrawn, until the record condemns it", async () => {
+    using agent = await started();
+    agent.controlPlane.lookup = { instance: instance({ claimed: true, version: "i.7" }) };
+    agent.machines.withdraw("vmi-1");
+    await until(() => agent.controlPlane.lookups > 0);
+    await settle();
+    assert.ok(runs(agent.hypervisor));
+    assert.equal(BOOT.kernelBootId, "boot-1");
+  });
+
+  it("does nothing for a role that it does not know", async () => {
+    using agent = new Agent();
+    agent.machines.beginSession(false);
+    agent.assign(instance(), AssignmentRole.UNSPECIFIED);
+    await settle(100);
+    assert.deepEqual(agent.controlPlane.claims, []);
+  });
+});
