@@ -9,6 +9,7 @@ import { namespaces, virtualMachineInstances } from "./kinds/table.ts";
 import type { Call, Objects } from "./objects.ts";
 import { StoreObjects } from "./records/objects.ts";
 import { keepTidy } from "./records/retention.ts";
+import { loadSchema } from "./schema.ts";
 import type { ServerParts } from "./server.ts";
 import type { TableParts } from "./services/table.ts";
 import { Assignments } from "./sessions/assignments.ts";
@@ -17,12 +18,11 @@ import { Tombstones } from "./sessions/tombstones.ts";
 import { Tunnels } from "./sessions/tunnels.ts";
 import type { Store } from "./store/store.ts";
 import { fieldRules } from "./validate/field-rules.ts";
-import { loadSchema } from "./validate/schema.ts";
 
 export type AssemblyOptions = { store: Store; clock: Clock; random: Random; log: Logger; leaseMs: number };
 
-/** `stop` ends every stream and all work behind; the listeners and the store are closed by whoever opened them. */
-export type Assembly = { parts: TableParts; server: ServerParts; stop(): Promise<void> };
+/** `stop` ends every stream and all work behind, and may be repeated; whoever opened the listeners and the store closes them. */
+export type Assembly = { parts: TableParts; server: ServerParts; stop(): Promise<void> } & AsyncDisposable;
 
 export async function assemble({ store, clock, random, log, leaseMs }: AssemblyOptions): Promise<Assembly> {
   const stopping = new AbortController();
@@ -38,14 +38,16 @@ export async function assemble({ store, clock, random, log, leaseMs }: AssemblyO
   const tombstones = new Tombstones(store);
   await sessions.start();
   const background = [assignments.run(signal), keepTidy({ store, objects, clock, log, signal })];
+  const stop = async () => {
+    stopping.abort();
+    sessions.closeAll(new Unavailable("The server is stopping", { reason: "STOPPING" }));
+    await Promise.all(background);
+  };
   return {
     parts: { objects, store, schema, clock, random, log, stopping: signal, sessions, assignments, tunnels, tombstones },
     server: { schema, rules, clock, random, log },
-    async stop() {
-      stopping.abort();
-      sessions.closeAll(new Unavailable("The server is stopping", { reason: "STOPPING" }));
-      await Promise.all(background);
-    },
+    stop,
+    [Symbol.asyncDispose]: stop,
   };
 }
 

@@ -1,16 +1,12 @@
 /** Who is served what: local administrators and the controller, users, node agents. */
 import { readFileSync } from "node:fs";
 import type { Config } from "./config.ts";
-import { nodeCaller } from "./interceptors/peer.ts";
-import type { Caller } from "./objects.ts";
+import { localCaller, nodeCaller, userCaller } from "./interceptors/peer.ts";
 import { type Listener, MIB, type Tls } from "./server.ts";
 import { agentServices, publicServices, type TableParts } from "./services/table.ts";
 
 const USER_MESSAGE_BYTES_MAX = MIB;
 const AGENT_MESSAGE_BYTES_MAX = 4 * MIB;
-
-const localCaller = (): Caller => ({ subject: "local", role: "admin" });
-const userCaller = (): Caller => ({ subject: "user", role: "user" });
 
 export function listenersOf({ listen: { unix, tcp, agents }, agentsTls }: Pick<Config, "listen" | "agentsTls">, parts: TableParts): Listener[] {
   const open = { services: publicServices(parts), messageBytesMax: USER_MESSAGE_BYTES_MAX, described: true };

@@ -23,7 +23,7 @@ await runProgram(async () => {
   };
   const onDataLoss = (error: Error) => log.error({ error }, "the store is damaged: nothing is written any more");
   await using store = await openStore(config.store, { clock, random, create: config.createStore ?? true, onFatal, onDataLoss });
-  const assembly = await assemble({ store, clock, random, log, leaseMs: config.leaseMs });
+  await using assembly = await assemble({ store, clock, random, log, leaseMs: config.leaseMs });
   const listening = await listenAll(listenersOf(config, assembly.parts), assembly.server);
   log.info({ store: store.identity }, "serving");
   log.info({ signal: await ended }, "stopping");

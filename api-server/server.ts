@@ -12,7 +12,6 @@ import { HealthDefinition, HealthServiceImpl, HealthState } from "nice-grpc-serv
 import { ServerReflection, ServerReflectionService } from "nice-grpc-server-reflection";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
-import { lossless } from "../lib/lossless.ts";
 import type { Random } from "../lib/random.ts";
 import { callContext } from "./interceptors/call.ts";
 import { errors } from "./interceptors/errors.ts";
@@ -23,6 +22,8 @@ import type { Caller } from "./objects.ts";
 import type { Service } from "./services/service.ts";
 import type { FieldRules } from "./validate/field-rules.ts";
 import type { Schema } from "./validate/schema.ts";
+
+export { localCaller, nodeCaller, userCaller } from "./interceptors/peer.ts";
 
 /** PEM texts. */
 export type Tls = { ca: Buffer; cert: Buffer; key: Buffer };
@@ -79,15 +80,23 @@ export async function listen(listener: Listener, parts: ServerParts): Promise<Li
     : ServerCredentials.createInsecure();
   const socket = socketOf(address);
   if (socket !== undefined) await removeStale(socket);
-  const port = await server.listen(address, credentials);
+  const port = await bind(server, address, credentials);
   if (socket !== undefined) chmodSync(socket, 0o600);
   parts.log.info({ address, port, services: services.length }, "listening");
   return { address, port, close: (graceMs) => close(server, graceMs, parts.clock) };
 }
 
+async function bind(server: Server, address: string, credentials: ServerCredentials): Promise<number> {
+  try {
+    return await server.listen(address, credentials);
+  } catch (cause) {
+    throw new Error(`Cannot listen on ${address}: ${(cause as Error).message}`, { cause });
+  }
+}
+
 function wire(bare: Server, listener: Listener, parts: ServerParts): Server {
   const { log, clock, random, schema, rules } = parts;
-  const { services, callerOf, described } = listener;
+  const { services, described } = listener;
   const definitions = services.map(({ definition }) => definition);
   const shapes = shapesOf(definitions, schema);
   const outer = bare.use(logging(log, clock)).use(errorDetailsServerMiddleware).use(errors(log, random));
@@ -98,10 +107,8 @@ function wire(bare: Server, listener: Listener, parts: ServerParts): Server {
     health.setStatus("healthy");
     outer.add(HealthDefinition, HealthServiceImpl(health));
   }
-  for (const { definition, implementation } of services) {
-    const whole = lossless(definition as unknown as Parameters<typeof lossless>[0]) as unknown as typeof definition;
-    outer.with(callContext({ shapes, rules, clock, random, callerOf })).add(whole, implementation);
-  }
+  const identified = callContext({ shapes, rules, clock, random, callerOf: (context) => listener.callerOf(context) });
+  for (const service of services) service.addTo(outer.with(identified));
   return outer;
 }
 

@@ -20,13 +20,19 @@ export type Session = Context & {
 /** How long a change is offered to a server that does not answer, under one request id, so that it acts once. */
 const RETRY_FOR_MS = 10_000;
 
-export async function mutate<R>(session: Session, call: (requestId: string, signal: AbortSignal) => Promise<R>): Promise<R> {
+/** A change: every attempt carries the same request id. */
+export function mutate<R>(session: Session, call: (requestId: string, signal: AbortSignal) => Promise<R>): Promise<R> {
+  const requestId = session.random.uuid();
+  return patiently(session, (signal) => call(requestId, signal));
+}
+
+/** Calls again while nobody answers, for a while. */
+export async function patiently<R>(session: Session, call: (signal: AbortSignal) => Promise<R>): Promise<R> {
   const { clock, random, signal, out } = session;
-  const requestId = random.uuid();
   const startedMs = clock.monotonicMs();
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await call(requestId, signal);
+      return await call(signal);
     } catch (error) {
       const waitMs = backoffMs({ ...RETRY, firstMs: 100, maxMs: 1_000 }, attempt, random.fraction());
       if (!isUnavailable(error) || clock.monotonicMs() - startedMs + waitMs > RETRY_FOR_MS) throw error;
@@ -36,5 +42,5 @@ export async function mutate<R>(session: Session, call: (requestId: string, sign
   }
 }
 
-export const isUnavailable = (error: unknown): boolean => error instanceof ClientError && error.code === Status.UNAVAILABLE;
+const isUnavailable = (error: unknown): boolean => error instanceof ClientError && error.code === Status.UNAVAILABLE;
 export const hasStatus = (error: unknown, ...codes: Status[]): error is ClientError => error instanceof ClientError && codes.includes(error.code);

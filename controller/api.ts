@@ -7,10 +7,18 @@ import type { DeletedVolume } from "../gen/drover/v1/volume.ts";
 import type { Connection } from "../lib/client.ts";
 import { EventServiceDefinition } from "../gen/drover/v1/event.ts";
 import type { Bookmark } from "../gen/drover/v1/meta.ts";
-import { ListVirtualMachineInstanceMigrationsRequest, MigrationServiceDefinition, WatchVirtualMachineInstanceMigrationsRequest } from "../gen/drover/v1/migration.ts";
+import {
+  ListVirtualMachineInstanceMigrationsRequest,
+  MigrationServiceDefinition,
+  WatchVirtualMachineInstanceMigrationsRequest,
+} from "../gen/drover/v1/migration.ts";
 import { ListNodesRequest, NodeServiceDefinition, WatchNodesRequest } from "../gen/drover/v1/node.ts";
 import { ListVirtualMachinesRequest, VirtualMachineServiceDefinition, WatchVirtualMachinesRequest } from "../gen/drover/v1/virtual_machine.ts";
-import { ListVirtualMachineInstancesRequest, VirtualMachineInstanceServiceDefinition, WatchVirtualMachineInstancesRequest } from "../gen/drover/v1/virtual_machine_instance.ts";
+import {
+  ListVirtualMachineInstancesRequest,
+  VirtualMachineInstanceServiceDefinition,
+  WatchVirtualMachineInstancesRequest,
+} from "../gen/drover/v1/virtual_machine_instance.ts";
 import { ListVolumesRequest, VolumeServiceDefinition, WatchVolumesRequest } from "../gen/drover/v1/volume.ts";
 import type { Change } from "./cache.ts";
 import type { Page, Source } from "./informer.ts";
@@ -39,7 +47,11 @@ export const machinesOf = ({ machines }: Clients): Source<Machine> => ({
     return pageOf(answer, parsed(answer.virtualMachines, machineOf));
   },
   watch: (fromRevision, signal) =>
-    changes(machines.watchVirtualMachines(WatchVirtualMachinesRequest.create({ fromRevision }), { signal }), machineOf, ({ virtualMachine }: DeletedVirtualMachine) => virtualMachine),
+    changes(
+      machines.watchVirtualMachines(WatchVirtualMachinesRequest.create({ fromRevision }), { signal }),
+      machineOf,
+      ({ virtualMachine }: DeletedVirtualMachine) => virtualMachine,
+    ),
 });
 
 export const instancesOf = ({ instances }: Clients): Source<Instance> => ({
@@ -77,7 +89,12 @@ export const nodesOf = ({ nodes }: Clients): Source<NodeRecord> => ({
     const answer = await nodes.listNodes(ListNodesRequest.create({ pageSize: PAGE_SIZE, pageToken }), { signal });
     return pageOf(answer, parsed(answer.nodes, nodeOf));
   },
-  watch: (fromRevision, signal) => changes(nodes.watchNodes(WatchNodesRequest.create({ fromRevision }), { signal }), nodeOf, ({ node }: DeletedNode) => node),
+  watch: (fromRevision, signal) =>
+    changes(
+      nodes.watchNodes(WatchNodesRequest.create({ fromRevision }), { signal }),
+      nodeOf,
+      ({ node }: DeletedNode) => node,
+    ),
 });
 
 export const volumesOf = ({ volumes }: Clients): Source<VolumeRecord> => ({
@@ -86,7 +103,12 @@ export const volumesOf = ({ volumes }: Clients): Source<VolumeRecord> => ({
     const answer = await volumes.listVolumes(ListVolumesRequest.create({ pageSize: PAGE_SIZE, pageToken }), { signal });
     return pageOf(answer, parsed(answer.volumes, volumeOf));
   },
-  watch: (fromRevision, signal) => changes(volumes.watchVolumes(WatchVolumesRequest.create({ fromRevision }), { signal }), volumeOf, ({ volume }: DeletedVolume) => volume),
+  watch: (fromRevision, signal) =>
+    changes(
+      volumes.watchVolumes(WatchVolumesRequest.create({ fromRevision }), { signal }),
+      volumeOf,
+      ({ volume }: DeletedVolume) => volume,
+    ),
 });
 
 function pageOf<T>({ nextPageToken, revision }: { nextPageToken: string; revision: string }, objects: T[]): Page<T> {
@@ -102,7 +124,11 @@ type Message<O, D> = {
 };
 
 /** A message of a newer server whose meaning is unknown still tells how far the watch has come. */
-async function* changes<O, D, T>(messages: AsyncIterable<Message<O, D>>, parse: (object: O) => T | undefined, left: (deleted: D) => O | undefined): AsyncIterable<Change<T>> {
+async function* changes<O, D, T>(
+  messages: AsyncIterable<Message<O, D>>,
+  parse: (object: O) => T | undefined,
+  left: (deleted: D) => O | undefined,
+): AsyncIterable<Change<T>> {
   for await (const { event, revision } of messages) {
     yield changeOf(event, revision, { parse, left });
   }

@@ -29,6 +29,7 @@ export class Notices {
 
   /** Returns when the signal aborts. */
   async deliver({ clients, clock, log, signal }: { clients: Pick<Clients, "events">; clock: Clock; log: Logger; signal: AbortSignal }): Promise<void> {
+    if (signal.aborted) return;
     signal.addEventListener("abort", () => this.#waiting.close(), { once: true });
     for await (const notice of this.#waiting) {
       if (signal.aborted) return;

@@ -35,7 +35,8 @@ export function makeExecute({ clients, caches, notices }: Wired): Execute {
     },
     async "delete-migration"({ migration: { metadata } }, signal) {
       const { namespace, name, uid } = metadata;
-      await unlessGone(clients.migrations.deleteVirtualMachineInstanceMigration(DeleteVirtualMachineInstanceMigrationRequest.create({ namespace, name, uid }), { signal }));
+      const request = DeleteVirtualMachineInstanceMigrationRequest.create({ namespace, name, uid });
+      await unlessGone(clients.migrations.deleteVirtualMachineInstanceMigration(request, { signal }));
     },
     async "put-node"({ node }, signal) {
       const answer = await clients.nodes.updateNodeStatus({ node }, { signal });
@@ -89,7 +90,8 @@ function instanceActions(clients: Clients, caches: Caches): Pick<Execute, "delet
     },
     async "release-instance"({ instance: { metadata }, reason }, signal) {
       const { namespace, name, uid, resourceVersion } = metadata;
-      await unlessGone(clients.instances.releaseVirtualMachineInstance(ReleaseVirtualMachineInstanceRequest.create({ namespace, name, uid, resourceVersion, reason }), { signal }));
+      const request = ReleaseVirtualMachineInstanceRequest.create({ namespace, name, uid, resourceVersion, reason });
+      await unlessGone(clients.instances.releaseVirtualMachineInstance(request, { signal }));
     },
   };
 }

@@ -9,7 +9,7 @@ import { runController } from "./controller.ts";
 
 await runProgram(async () => {
   const config = readConfig(process.argv.slice(2));
-  const log = createLog("controller", config.logLevel);
+  const log = createLog("drover-controller", config.logLevel);
   using connection = connect({ server: config.server });
   const stop = new AbortController();
   const running = runController({ config, connection, clock: systemClock, random: systemRandom, log, signal: stop.signal });

@@ -89,7 +89,10 @@ function hasMoved(before: Instance | undefined, after: Instance | undefined): bo
 /** Reports come often and mostly say the same. */
 function isSameToOthers(before: NodeRecord | undefined, after: NodeRecord | undefined): boolean {
   if (!before || !after) return false;
-  const report = (one: NodeRecord) => ({ ...(one.status.report ?? NodeReport.create()), generation: 0, pools: (one.status.report?.pools ?? []).map((pool) => ({ ...pool, availableBytes: 0 })) });
+  const report = ({ status }: NodeRecord): NodeReport => {
+    const said = status.report ?? NodeReport.create();
+    return { ...said, generation: 0, pools: said.pools.map((pool) => ({ ...pool, availableBytes: 0 })) };
+  };
   return (
     before.status.session?.state === after.status.session?.state &&
     before.status.fence?.id === after.status.fence?.id &&

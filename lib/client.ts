@@ -23,7 +23,8 @@ const OPTIONS: ChannelOptions = {
   "grpc.keepalive_timeout_ms": 10_000,
   "grpc.keepalive_permit_without_calls": 1,
   "grpc.initial_reconnect_backoff_ms": 100,
-  "grpc.min_reconnect_backoff_ms": 100,
+  // Despite its name the time that one attempt may take, handshake included; nice-grpc enforces it.
+  "grpc.min_reconnect_backoff_ms": 5_000,
   "grpc.max_reconnect_backoff_ms": 2_000,
   "grpc.max_receive_message_length": 16 * KIB * KIB,
   "grpc.use_local_subchannel_pool": 1,

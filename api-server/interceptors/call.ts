@@ -27,12 +27,26 @@ export function callContext(options: CallOptions): ServerMiddleware<WithCall> {
     const rpc = call.method.path;
     const caller = options.callerOf(context);
     checkRole(rpc, caller);
-    const unary = !call.requestStream && !call.responseStream;
-    using cap = unary ? deadline(options.clock, UNARY_DEADLINE_MS, context.signal) : { signal: context.signal, [Symbol.dispose]() {} };
     const request = call.requestStream ? NOTHING : describe(options, rpc, call.request as Record<string, unknown>);
+    if (call.requestStream || call.responseStream) {
+      const made: Call = { caller, rpc, signal: context.signal, ...request };
+      return yield* call.next(call.request, { ...context, call: made });
+    }
+    using cap = deadline(options.clock, UNARY_DEADLINE_MS, context.signal);
     const made: Call = { caller, rpc, signal: cap.signal, ...request };
-    return yield* call.next(call.request, { ...context, signal: cap.signal, call: made });
+    const answer = call.next(call.request, { ...context, signal: cap.signal, call: made });
+    return await within(answer.next().then(({ value }) => value), cap.signal);
   };
+}
+
+/** A handler that goes on past its deadline is left to itself: what it commits is committed, and a repeat will find it. */
+function within<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason as Error);
+    answer.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+  });
 }
 
 type FromRequest = Pick<Call, "requestId" | "repeatable" | "bodyHash" | "validateOnly" | "faults">;

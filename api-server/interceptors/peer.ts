@@ -1,5 +1,5 @@
 /**
- * Who an agent is: the name in its client certificate. nice-grpc shows no certificates to handlers, so an interceptor
+ * Who calls, by listener. An agent is the name in its client certificate. nice-grpc shows no certificates to handlers, so an interceptor
  * below it writes the name into a header of its own, after dropping whatever a client sent under that header.
  */
 import { ServerInterceptingCall, type ServerInterceptor } from "@grpc/grpc-js";
@@ -29,6 +29,10 @@ export function nodeName(subjectAltName: string): string | undefined {
   const uris = subjectAltName.split(", ").filter((entry) => entry.startsWith("URI:"));
   return uris.length === 1 ? URI.exec(uris[0]!)?.[1] : undefined;
 }
+
+/** Whoever can open the socket, which only its owner can. */
+export const localCaller = (): Caller => ({ subject: "local", role: "admin" });
+export const userCaller = (): Caller => ({ subject: "user", role: "user" });
 
 export function nodeCaller({ metadata }: CallContext): Caller {
   const node = metadata.get(HEADER);

@@ -75,18 +75,16 @@ export const virtualMachines: Kind<VirtualMachine> = {
 
 const firmwareUuid = (vm: VirtualMachine) => vm.spec?.template?.spec?.domain?.firmware?.uuid ?? "";
 
+const INITIAL_INTENT: ReadonlyMap<RunStrategy, PowerIntent> = new Map([
+  [RunStrategy.ALWAYS, PowerIntent.RUN],
+  [RunStrategy.RERUN_ON_FAILURE, PowerIntent.RUN],
+  [RunStrategy.ONCE, PowerIntent.RUN],
+  [RunStrategy.HALTED, PowerIntent.STOP],
+]);
+
 /** What a strategy wants from the moment it is set; undefined leaves the intent as it is. */
 export function initialIntent(strategy: RunStrategy): PowerIntent | undefined {
-  switch (strategy) {
-    case RunStrategy.ALWAYS:
-    case RunStrategy.RERUN_ON_FAILURE:
-    case RunStrategy.ONCE:
-      return PowerIntent.RUN;
-    case RunStrategy.HALTED:
-      return PowerIntent.STOP;
-    default:
-      return undefined;
-  }
+  return INITIAL_INTENT.get(strategy);
 }
 
 function validateTemplateMeta(path: string, { metadata }: VirtualMachineInstanceTemplate): Fault[] {

@@ -2,13 +2,13 @@
  * Objects over a Store: every mutation of every kind goes through here, so that idempotency, defaults, validation,
  * versions, generations, secrets and finalizers are decided once.
  */
-import { isDeepStrictEqual } from "node:util";
 import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { Aborted, AlreadyExists, FailedPrecondition, type Fault, InvalidArgument, NotFound } from "../../lib/errors.ts";
 import type { Random } from "../../lib/random.ts";
 import { type Key, keyOf, type Kind, metaOf, type Resource, storeKey } from "../kinds/kind.ts";
 import { namespaces } from "../kinds/namespace.ts";
+import { sameMessage } from "../kinds/unchanged.ts";
 import type { Call, Caller, Expected, ListOptions, ListPage, Objects, Reads, WatchEvent, WatchOptions } from "../objects.ts";
 import { Conflict, type Journal, RequestReplayed, type Revision, type Store, type Stored } from "../store/store.ts";
 import type { FieldRules } from "../validate/field-rules.ts";
@@ -131,7 +131,7 @@ export class StoreObjects implements Objects {
     const next = kind.defaults(own, { uid: metaOf(current).uid, random, before: current });
     const faults = [...(call.faults ?? []), ...rooted(kind, kind.validateChange(current, next))];
     this.#check(kind, next, faults);
-    if (isDeepStrictEqual(specOf(current), specOf(next))) return next;
+    if (sameMessage(specOf(current), specOf(next))) return next;
     const metadata = { ...metaOf(next), generation: metaOf(current).generation + 1 };
     const bumped = { ...next, metadata };
     return kind.changed ? kind.changed(current, bumped, { now: clock.now(), requestId: call.requestId }) : bumped;

@@ -1,6 +1,6 @@
 /** The first answer to a request that came again. */
 import { Aborted, InvalidArgument } from "../../lib/errors.ts";
-import type { Kind, Resource } from "../kinds/kind.ts";
+import { type Kind, metaOf, type Resource } from "../kinds/kind.ts";
 import type { Call } from "../objects.ts";
 import { Compacted, type JournalEntry, type Store, type Stored } from "../store/store.ts";
 import { decodeObject } from "./codec.ts";
@@ -14,9 +14,17 @@ export async function answerOf<T extends Resource>(
   if (entry.bodyHash !== call.bodyHash || entry.rpc !== call.rpc) {
     throw new InvalidArgument([{ path: "request_id", message: "was used for another request within 24 hours" }], "REQUEST_ID_REUSED");
   }
-  const stored = (await storedAt(store, entry.key, entry.after)) ?? (await storedAt(store, entry.key, entry.before));
+  const stored = await storedAt(store, entry.key, entry.after);
   if (stored) return hideSecrets(kind, decodeObject(kind, stored.value, stored.revision));
+  const last = await storedAt(store, entry.key, entry.before);
+  if (last) return hideSecrets(kind, deleted(decodeObject(kind, last.value, entry.after), new Date(entry.atMs)));
   throw new Aborted(`The request was carried out, and "${entry.key}" is gone since`, { reason: "ALREADY_DONE" });
+}
+
+/** A deletion leaves no bytes of its own; what was answered is what stood before, with the deletion in it. */
+function deleted<T extends Resource>(object: T, deletionTimestamp: Date): T {
+  const metadata = metaOf(object);
+  return { ...object, metadata: { ...metadata, deletionTimestamp: metadata.deletionTimestamp ?? deletionTimestamp } };
 }
 
 async function storedAt(store: Store, key: string, at: string): Promise<Stored | undefined> {

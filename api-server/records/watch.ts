@@ -26,7 +26,6 @@ export async function* watchObjects<T extends Resource>(kind: Kind<T>, options: 
     let from = options.fromRevision ?? "";
     if (from === "") from = yield* snapshot({ kind, prefix, selection }, reads);
     else await untilReached(store, from, { clock, signal });
-    yield { type: "bookmark", revision: from };
     const changes = withHeartbeat((ends) => store.watch(prefix, from, ends), from, { clock, signal });
     for await (const change of changes) {
       if (change.type === "bookmark") yield change;
@@ -85,7 +84,10 @@ async function untilReached(store: Store, from: string, { clock, signal }: { clo
   }
 }
 
-/** The store's bookmarks come with every commit anywhere; watchers get the newest of them only when nothing else came. */
+/**
+ * The store's first bookmark says that the revision can be read from, and goes out at once. Later ones come with every
+ * commit anywhere: watchers get the newest of them only when nothing else came for a while.
+ */
 async function* withHeartbeat(
   open: (signal: AbortSignal) => AsyncIterable<Change | Bookmark>,
   from: string,
@@ -93,7 +95,7 @@ async function* withHeartbeat(
 ): AsyncGenerator<Change | Bookmark> {
   const left = new AbortController();
   const iterator = open(AbortSignal.any([signal, left.signal]))[Symbol.asyncIterator]();
-  let revision = from;
+  let revision = "";
   let next = pull(iterator);
   let beat = heartbeat(clock);
   try {
@@ -101,13 +103,14 @@ async function* withHeartbeat(
       const result = await Promise.race([next, beat.due]);
       if (result === undefined) {
         beat = heartbeat(clock);
-        yield { type: "bookmark", revision };
+        yield { type: "bookmark", revision: revision || from };
         continue;
       }
       if (result.done) return;
+      const first = revision === "";
       revision = result.value.revision;
       next = pull(iterator);
-      if (result.value.type !== "bookmark") yield result.value;
+      if (first || result.value.type !== "bookmark") yield result.value;
     }
   } finally {
     beat.cancel();

@@ -3,7 +3,7 @@ import { DeletionReason, type ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import { InvalidArgument } from "../../lib/errors.ts";
 import { keyOf, type Kind, metaOf, type Resource } from "../kinds/kind.ts";
 import type { Call, ListOptions, WatchOptions } from "../objects.ts";
-import { applyMask } from "../validate/update-mask.ts";
+import { applyMask, maskPaths } from "../validate/update-mask.ts";
 import type { ServiceParts } from "./service.ts";
 
 type UpdateRequest = { updateMask: string[] | undefined };
@@ -39,7 +39,8 @@ export function crud<T extends Resource>(kind: Kind<T>, { objects, schema }: Pic
     update(sent: T | undefined, { updateMask }: UpdateRequest, call: Call) {
       const object = named(kind, sent);
       const { resourceVersion, uid } = metaOf(object);
-      const part = { mask: updateMask ?? [], root: schema.message(kind.typeName) };
+      const root = schema.message(kind.typeName);
+      const part = { paths: maskPaths(updateMask ?? [], root), root };
       return objects.change(kind, keyOf(object), (stored) => applyMask(stored, object, part), { ...call, expected: resourceVersion, uid });
     },
 
@@ -55,10 +56,15 @@ export function crud<T extends Resource>(kind: Kind<T>, { objects, schema }: Pic
       return objects.change(kind, keyOf(object), replace, { ...call, expected: resourceVersion, uid });
     },
 
-    remove(request: DeleteRequest, call: Call) {
+    /** `check` throws when the object must stay; the version that it looked at is then the one that goes. */
+    async remove(request: DeleteRequest, call: Call, check?: () => Promise<T>) {
+      const done = await objects.replayed(kind, call);
+      if (done) return done;
       const { uid, resourceVersion, gracePeriodSeconds } = request;
+      const checked = check && (await check());
+      const expected = resourceVersion || (checked ? metaOf(checked).resourceVersion : "");
       const grace = gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds };
-      return objects.remove(kind, request, { ...call, expected: resourceVersion, uid, ...grace });
+      return objects.remove(kind, request, { ...call, expected, uid, ...grace });
     },
   };
 }

@@ -1,6 +1,8 @@
 /** Migrations as records. One is made under the same conditions whether by name or by the Migrate verb. */
 import type {
-  CreateVirtualMachineInstanceMigrationRequest, DeleteVirtualMachineInstanceMigrationRequest, GetVirtualMachineInstanceMigrationRequest, ListVirtualMachineInstanceMigrationsRequest, UpdateVirtualMachineInstanceMigrationStatusRequest, WatchVirtualMachineInstanceMigrationsRequest,
+  CreateVirtualMachineInstanceMigrationRequest, DeleteVirtualMachineInstanceMigrationRequest, GetVirtualMachineInstanceMigrationRequest,
+  ListVirtualMachineInstanceMigrationsRequest, UpdateVirtualMachineInstanceMigrationStatusRequest,
+  WatchVirtualMachineInstanceMigrationsRequest,
 } from "../../gen/drover/v1/migration.ts";
 import { migrations } from "../kinds/table.ts";
 import type { WithCall } from "../objects.ts";
@@ -18,7 +20,9 @@ export function migrationRecords(parts: ServiceParts) {
       return { migration: await admitMigration(parts.objects, migration, call) };
     },
 
-    getVirtualMachineInstanceMigration: async (request: GetVirtualMachineInstanceMigrationRequest) => ({ migration: await records.get(request) }),
+    getVirtualMachineInstanceMigration: async (request: GetVirtualMachineInstanceMigrationRequest) => ({
+      migration: await records.get(request),
+    }),
 
     async listVirtualMachineInstanceMigrations(request: ListVirtualMachineInstanceMigrationsRequest) {
       const { items, ...page } = await records.list(request);
@@ -33,8 +37,7 @@ export function migrationRecords(parts: ServiceParts) {
     }),
 
     deleteVirtualMachineInstanceMigration: async (request: DeleteVirtualMachineInstanceMigrationRequest, { call }: WithCall) => {
-      await checkMigrationEnded(parts, request);
-      return { migration: await records.remove(request, call) };
+      return { migration: await records.remove(request, call, () => checkMigrationEnded(parts, request)) };
     },
   };
 }

@@ -1,6 +1,7 @@
 /** Namespaces. */
 import type {
-  CreateNamespaceRequest, DeleteNamespaceRequest, GetNamespaceRequest, ListNamespacesRequest, UpdateNamespaceRequest, WatchNamespacesRequest,
+  CreateNamespaceRequest, DeleteNamespaceRequest, GetNamespaceRequest, ListNamespacesRequest, UpdateNamespaceRequest,
+  WatchNamespacesRequest,
 } from "../../gen/drover/v1/namespace.ts";
 import { namespaces } from "../kinds/table.ts";
 import type { WithCall } from "../objects.ts";
@@ -11,7 +12,9 @@ import type { ServiceParts } from "./service.ts";
 export function namespaceRecords(parts: ServiceParts) {
   const records = crud(namespaces, parts);
   return {
-    createNamespace: async (request: CreateNamespaceRequest, { call }: WithCall) => ({ namespace: await records.create(request.namespace, call) }),
+    createNamespace: async (request: CreateNamespaceRequest, { call }: WithCall) => ({
+      namespace: await records.create(request.namespace, call),
+    }),
 
     getNamespace: async (request: GetNamespaceRequest) => ({ namespace: await records.get(request) }),
 
@@ -28,8 +31,7 @@ export function namespaceRecords(parts: ServiceParts) {
     }),
 
     deleteNamespace: async (request: DeleteNamespaceRequest, { call }: WithCall) => {
-      await checkNamespaceEmpty(parts, request);
-      return { namespace: await records.remove(request, call) };
+      return { namespace: await records.remove(request, call, () => checkNamespaceEmpty(parts, request)) };
     },
   };
 }

@@ -32,8 +32,7 @@ export function nodeRecords(parts: ServiceParts) {
     }),
 
     deleteNode: async (request: DeleteNodeRequest, { call }: WithCall) => {
-      await checkNodeEmpty(parts, request);
-      return { node: await records.remove(request, call) };
+      return { node: await records.remove(request, call, () => checkNodeEmpty(parts, request)) };
     },
   };
 }

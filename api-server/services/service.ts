@@ -1,7 +1,8 @@
 /** What a service is to the server, and what its methods are made from. */
-import type { CallContext, CompatServiceDefinition, ServiceImplementation } from "nice-grpc";
+import type { CompatServiceDefinition, ServerAddBuilder, ServiceImplementation } from "nice-grpc";
 import type { Logger } from "../../lib/log.ts";
 import type { Clock } from "../../lib/clock.ts";
+import { lossless } from "../../lib/lossless.ts";
 import type { Random } from "../../lib/random.ts";
 import type { Objects, WithCall } from "../objects.ts";
 import type { Store } from "../store/store.ts";
@@ -18,12 +19,11 @@ export type ServiceParts = {
   stopping: AbortSignal;
 };
 
-export type Context = CallContext & WithCall;
+/** A definition together with what carries it out, and how it is added to a listener's server. */
+export type Service = { definition: CompatServiceDefinition; addTo(builder: ServerAddBuilder<WithCall>): void };
 
-/** A definition together with what carries it out; `serve` adds it to a listener. */
-export type Service = { definition: CompatServiceDefinition; implementation: ServiceImplementation<CompatServiceDefinition, WithCall> };
-
-/** Checks the pair where it is made, so that a list of services needs no types of its own. */
+/** Checks the pair where it is made, so that a list of services needs no types of its own. Unknown fields are kept. */
 export function service<D extends CompatServiceDefinition>(definition: D, implementation: ServiceImplementation<D, WithCall>): Service {
-  return { definition, implementation: implementation as unknown as Service["implementation"] };
+  const whole = lossless(definition as unknown as Parameters<typeof lossless>[0]) as unknown as D;
+  return { definition, addTo: (builder) => builder.add(whole, implementation) };
 }

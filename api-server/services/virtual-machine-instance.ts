@@ -1,6 +1,8 @@
 /** Instances as records; release and console are in the verbs. */
 import type {
-  CreateVirtualMachineInstanceRequest, DeleteVirtualMachineInstanceRequest, GetVirtualMachineInstanceRequest, ListVirtualMachineInstancesRequest, UpdateVirtualMachineInstanceRequest, UpdateVirtualMachineInstanceStatusRequest, WatchVirtualMachineInstancesRequest,
+  CreateVirtualMachineInstanceRequest, DeleteVirtualMachineInstanceRequest, GetVirtualMachineInstanceRequest,
+  ListVirtualMachineInstancesRequest, UpdateVirtualMachineInstanceRequest, UpdateVirtualMachineInstanceStatusRequest,
+  WatchVirtualMachineInstancesRequest,
 } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { virtualMachineInstances } from "../kinds/table.ts";
 import type { WithCall } from "../objects.ts";
@@ -10,9 +12,13 @@ import type { ServiceParts } from "./service.ts";
 export function virtualMachineInstanceRecords(parts: ServiceParts) {
   const records = crud(virtualMachineInstances, parts);
   return {
-    createVirtualMachineInstance: async (request: CreateVirtualMachineInstanceRequest, { call }: WithCall) => ({ virtualMachineInstance: await records.create(request.virtualMachineInstance, call) }),
+    createVirtualMachineInstance: async (request: CreateVirtualMachineInstanceRequest, { call }: WithCall) => ({
+      virtualMachineInstance: await records.create(request.virtualMachineInstance, call),
+    }),
 
-    getVirtualMachineInstance: async (request: GetVirtualMachineInstanceRequest) => ({ virtualMachineInstance: await records.get(request) }),
+    getVirtualMachineInstance: async (request: GetVirtualMachineInstanceRequest) => ({
+      virtualMachineInstance: await records.get(request),
+    }),
 
     async listVirtualMachineInstances(request: ListVirtualMachineInstancesRequest) {
       const { items, ...page } = await records.list(request);
@@ -30,6 +36,8 @@ export function virtualMachineInstanceRecords(parts: ServiceParts) {
       virtualMachineInstance: await records.updateStatus(request.virtualMachineInstance, call),
     }),
 
-    deleteVirtualMachineInstance: async (request: DeleteVirtualMachineInstanceRequest, { call }: WithCall) => ({ virtualMachineInstance: await records.remove(request, call) }),
+    deleteVirtualMachineInstance: async (request: DeleteVirtualMachineInstanceRequest, { call }: WithCall) => ({
+      virtualMachineInstance: await records.remove(request, call),
+    }),
   };
 }

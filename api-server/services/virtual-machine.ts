@@ -1,6 +1,7 @@
 /** Virtual machines as records; what is done to them is in the verbs. */
 import type {
-  CreateVirtualMachineRequest, DeleteVirtualMachineRequest, GetVirtualMachineRequest, ListVirtualMachinesRequest, UpdateVirtualMachineRequest, UpdateVirtualMachineStatusRequest, WatchVirtualMachinesRequest,
+  CreateVirtualMachineRequest, DeleteVirtualMachineRequest, GetVirtualMachineRequest, ListVirtualMachinesRequest,
+  UpdateVirtualMachineRequest, UpdateVirtualMachineStatusRequest, WatchVirtualMachinesRequest,
 } from "../../gen/drover/v1/virtual_machine.ts";
 import { virtualMachines } from "../kinds/table.ts";
 import type { WithCall } from "../objects.ts";
@@ -10,7 +11,9 @@ import type { ServiceParts } from "./service.ts";
 export function virtualMachineRecords(parts: ServiceParts) {
   const records = crud(virtualMachines, parts);
   return {
-    createVirtualMachine: async (request: CreateVirtualMachineRequest, { call }: WithCall) => ({ virtualMachine: await records.create(request.virtualMachine, call) }),
+    createVirtualMachine: async (request: CreateVirtualMachineRequest, { call }: WithCall) => ({
+      virtualMachine: await records.create(request.virtualMachine, call),
+    }),
 
     getVirtualMachine: async (request: GetVirtualMachineRequest) => ({ virtualMachine: await records.get(request) }),
 
@@ -30,6 +33,8 @@ export function virtualMachineRecords(parts: ServiceParts) {
       virtualMachine: await records.updateStatus(request.virtualMachine, call),
     }),
 
-    deleteVirtualMachine: async (request: DeleteVirtualMachineRequest, { call }: WithCall) => ({ virtualMachine: await records.remove(request, call) }),
+    deleteVirtualMachine: async (request: DeleteVirtualMachineRequest, { call }: WithCall) => ({
+      virtualMachine: await records.remove(request, call),
+    }),
   };
 }

@@ -1,6 +1,7 @@
 /** Volumes as records. */
 import type {
-  CreateVolumeRequest, DeleteVolumeRequest, GetVolumeRequest, ListVolumesRequest, UpdateVolumeRequest, UpdateVolumeStatusRequest, WatchVolumesRequest,
+  CreateVolumeRequest, DeleteVolumeRequest, GetVolumeRequest, ListVolumesRequest, UpdateVolumeRequest, UpdateVolumeStatusRequest,
+  WatchVolumesRequest,
 } from "../../gen/drover/v1/volume.ts";
 import { volumes } from "../kinds/table.ts";
 import type { WithCall } from "../objects.ts";
@@ -32,8 +33,7 @@ export function volumeRecords(parts: ServiceParts) {
     }),
 
     deleteVolume: async (request: DeleteVolumeRequest, { call }: WithCall) => {
-      await checkVolumeFree(parts, request);
-      return { volume: await records.remove(request, call) };
+      return { volume: await records.remove(request, call, () => checkVolumeFree(parts, request)) };
     },
   };
 }

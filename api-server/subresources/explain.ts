@@ -5,18 +5,19 @@ import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
 import type { Condition } from "../../gen/drover/v1/meta.ts";
 import { NodeSessionState } from "../../gen/drover/v1/node.ts";
 import type { Node } from "../../gen/drover/v1/node.ts";
-import { ExplainVerdict, PowerIntent } from "../../gen/drover/v1/virtual_machine.ts";
-import type { ExplainStep, ExplainVirtualMachineResponse, VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
+import { ExplainVerdict, PowerIntent, RunOutcome, RunStrategy } from "../../gen/drover/v1/virtual_machine.ts";
+import type { ExplainStep, ExplainVirtualMachineResponse, LastRun, VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
 import { DomainState, Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { JournalEntry } from "../store/store.ts";
 import { isFinal } from "./phase.ts";
-import { leftOff, powerOf } from "./power.ts";
+import { leftOff, powerOf, runOf } from "./power.ts";
 
 export type Evidence = {
   /** Newest first: what was done to the machine's record. */
   journal: JournalEntry[];
   vm: VirtualMachine;
+  /** Whatever stands under the machine's name. */
   instance: VirtualMachineInstance | undefined;
   /** The owner's record. */
   node: Node | undefined;
@@ -32,7 +33,10 @@ export type DomainAnswer = DomainDescription | { failed: "agent" | "libvirt"; me
 const { OK, WAITING, HELD, UNKNOWN } = ExplainVerdict;
 type Finding = { verdict: ExplainVerdict; summary: string; details?: string[] };
 
-const STEPS: Record<string, (evidence: Evidence) => Finding> = {
+/** `instance` is the machine's own run; one that belongs to somebody else is the `stranger`. */
+type Sorted = Evidence & { stranger: VirtualMachineInstance | undefined };
+
+const STEPS: Record<string, (evidence: Sorted) => Finding> = {
   request: requestStep,
   record: recordStep,
   controller: controllerStep,
@@ -41,7 +45,9 @@ const STEPS: Record<string, (evidence: Evidence) => Finding> = {
 };
 
 export function explain(evidence: Evidence): ExplainVirtualMachineResponse {
-  const steps = Object.entries(STEPS).map(([name, look]): ExplainStep => ({ name, details: [], ...look(evidence) }));
+  const instance = runOf(evidence.vm, evidence.instance);
+  const sorted = { ...evidence, instance, stranger: instance ? undefined : evidence.instance };
+  const steps = Object.entries(STEPS).map(([name, look]): ExplainStep => ({ name, details: [], ...look(sorted) }));
   return { steps, heldAt: steps.findIndex(({ verdict }) => verdict === HELD) };
 }
 
@@ -58,24 +64,50 @@ function requestStep(evidence: Evidence): Finding {
   if (!shallRun(evidence)) {
     return instance
       ? { verdict: OK, summary: `${asked}: it shall stop, ${generation}`, details }
-      : { verdict: HELD, summary: `${asked}: nobody has asked for it to run, ${generation}`, details };
+      : { verdict: HELD, summary: `${asked}: it is off until it is started, ${generation}`, details };
   }
   if (leftOff(vm, instance)) {
-    return { verdict: HELD, summary: `${asked}: its run has ended, and its run strategy begins no other until it is started`, details };
+    const ended = instance ? "its run has ended" : endOf(vm.status?.lastRun);
+    const strategy = STRATEGIES[vm.spec?.runStrategy ?? RunStrategy.UNSPECIFIED] ?? "its own";
+    return { verdict: HELD, summary: `${asked}: ${ended}, and run strategy ${strategy} begins no other until it is started`, details };
   }
   return { verdict: OK, summary: `${asked}: it shall run, ${generation}`, details };
 }
+
+const STRATEGIES: Partial<Record<RunStrategy, string>> = {
+  [RunStrategy.MANUAL]: "Manual",
+  [RunStrategy.ONCE]: "Once",
+  [RunStrategy.RERUN_ON_FAILURE]: "RerunOnFailure",
+};
+const OUTCOMES: Partial<Record<RunOutcome, string>> = { [RunOutcome.SUCCEEDED]: "succeeded", [RunOutcome.FAILED]: "failed" };
+
+function endOf(run: LastRun | undefined): string {
+  const word = OUTCOMES[run?.outcome ?? RunOutcome.UNSPECIFIED] ?? "ended";
+  return `its run ${word}${at(run?.ended)}${run?.message ? `: ${run.message}` : ""}`;
+}
+
+const at = (time: Date | undefined): string => (time ? ` at ${time.toISOString()}` : "");
 
 const verbOf = ({ rpc }: JournalEntry): string => rpc.slice(rpc.lastIndexOf("/") + 1);
 
 /** The id as the caller gave it; the journal keeps one subject's ids apart from another's by a prefix. */
 const idOf = ({ requestId, subject }: JournalEntry): string => (requestId.startsWith(`${subject}/`) ? requestId.slice(subject.length + 1) : requestId);
 
-function recordStep({ vm, instance }: Evidence): Finding {
-  const { generation, resourceVersion, deletionTimestamp, finalizers } = vm.metadata!;
+/** Taken off by Drover itself, once the machine's last run is gone. */
+const OWN_FINALIZER = "drover.dev/instance";
+
+function recordStep({ vm, instance, stranger }: Sorted): Finding {
+  const { generation, resourceVersion, deletionTimestamp, finalizers, name } = vm.metadata!;
   const details = [`VirtualMachine generation ${generation}, version ${resourceVersion}`, ...(instance ? instanceDetails(instance) : [])];
   if (deletionTimestamp) {
+    const foreign = finalizers.filter((finalizer) => finalizer !== OWN_FINALIZER);
+    if (foreign.length > 0) return { verdict: HELD, summary: `Its deletion waits for ${foreign.join(", ")}, which Drover does not take off`, details };
     return { verdict: WAITING, summary: `It is being deleted and waits for ${finalizers.join(", ") || "nothing"}`, details };
+  }
+  if (stranger && powerOf(vm).intent === PowerIntent.RUN) {
+    const owner = stranger.metadata!.ownerReferences.map((each) => `${each.kind} ${each.name}`).join(", ") || "nobody";
+    const summary = `The instance ${stranger.metadata!.uid} has the name "${name}" and belongs to ${owner}: no run can begin until it is deleted`;
+    return { verdict: HELD, summary, details };
   }
   const run = instance ? `Its run stands at ${phaseName(instance)}` : "No run of it is recorded";
   return { verdict: OK, summary: run, details };
@@ -113,7 +145,7 @@ function controllerStep(evidence: Evidence): Finding {
   if (held) return { verdict: HELD, summary: held, details };
   const generation = vm.metadata!.generation;
   const seen = vm.status?.observedGeneration ?? 0;
-  if (seen < generation) return { verdict: HELD, summary: `The controller has not seen generation ${generation}: it stands at ${seen}`, details };
+  if (seen < generation) return { verdict: HELD, summary: `The controller has not seen generation ${generation}: it stands at ${seen}${AWAY}`, details };
   return { verdict: OK, summary: instance ? "It has done its part for this run" : "Nothing is left for it to do", details };
 }
 
@@ -125,22 +157,26 @@ const STATUSES: Record<ConditionStatus, string> = {
   [ConditionStatus.UNKNOWN]: "unknown",
 };
 
+/** What to look at when it does not pass in a moment. */
+const AWAY = ": if that lasts, see whether drover-controller runs";
+
 /** What the record asks for and the controller has not answered. */
 function unacted(evidence: Evidence): string | undefined {
   const { vm, instance } = evidence;
-  const { generation, restartUid } = powerOf(vm);
+  const { generation, restartUid, since } = powerOf(vm);
+  const asked = since ? ` of ${since.toISOString()}` : "";
   const { startFailure } = vm.status ?? {};
   if (!instance) {
     if (!shallRun(evidence) || leftOff(vm, instance) || vm.metadata?.deletionTimestamp) return undefined;
     if (startFailure) return `It waits before the next attempt, after ${startFailure.consecutiveFailCount} that failed: ${vm.status?.lastRun?.message || "no reason was given"}`;
-    return `The controller has not acted on power generation ${generation} yet`;
+    return `The controller has not acted on power generation ${generation}${asked}${AWAY}`;
   }
   const ending = instance.metadata?.deletionTimestamp !== undefined;
-  if (isFinal(instance.status?.phase ?? Phase.UNSPECIFIED)) return ending ? undefined : "The controller has not taken note of the run's end yet";
+  if (isFinal(instance.status?.phase ?? Phase.UNSPECIFIED)) return ending ? undefined : `The controller has not taken note of the run's end${AWAY}`;
   const shallEnd = !shallRun(evidence) || restartUid === instance.metadata!.uid;
-  if (shallEnd && !ending) return `The controller has not acted on power generation ${generation} yet: the run shall end`;
+  if (shallEnd && !ending) return `The controller has not acted on power generation ${generation}${asked}, so that the run shall end${AWAY}`;
   const untouched = instance.status?.nodeName === "" && instance.status.conditions.length === 0;
-  return untouched ? "The controller has not looked for a node yet" : undefined;
+  return untouched ? `The controller has not looked for a node${AWAY}` : undefined;
 }
 
 function refusedBy(conditions: Condition[]): string | undefined {
@@ -174,7 +210,7 @@ function reported(vm: VirtualMachine, { claim, epoch, nodeName, ownerReport }: N
   if (!ownerReport) return { verdict: WAITING, summary: `The agent of "${nodeName}" has claimed it and has not reported yet` };
   const { state, message, pausedReason } = ownerReport;
   if (state === DomainState.START_FAILED) return { verdict: HELD, summary: `The agent of "${nodeName}" could not start it: ${message}` };
-  if (state === DomainState.PAUSED) return { verdict: HELD, summary: `The agent of "${nodeName}" reports it paused: ${pausedReason || message || "no reason was given"}` };
+  if (state === DomainState.PAUSED) return { verdict: OK, summary: `The agent of "${nodeName}" reports it paused: ${pausedReason || message || "no reason was given"}` };
   const wanted = powerOf(vm).intent === PowerIntent.RUN ? state === DomainState.RUNNING : state === DomainState.GONE;
   return { verdict: wanted ? OK : WAITING, summary: `The agent of "${nodeName}" reports it ${stateName(state)}` };
 }
@@ -206,7 +242,8 @@ function libvirtStep({ instance, node, domain }: Evidence): Finding {
     if (domain.failed === "agent") return { verdict: UNKNOWN, summary: "The agent was not there to ask it" };
     return { verdict: HELD, summary: `libvirt on "${status.nodeName}" did not answer: ${domain.message}` };
   }
-  const expected = status.ownerReport?.state === DomainState.RUNNING;
+  const state = status.ownerReport?.state;
+  const expected = state === DomainState.RUNNING || state === DomainState.PAUSED;
   if (!domain.exists) return { verdict: expected ? HELD : WAITING, summary: "libvirt knows no such domain" };
   const details = [`domain ${domain.name}, epoch ${domain.epoch}, job ${domain.job || "none"}`];
   const verdict = domain.state === "running" ? OK : expected ? HELD : WAITING;

@@ -61,7 +61,7 @@ function checkEnding({ gracePeriodSeconds = 0, force }: Ending): void {
 }
 
 /** A run of this very machine; an instance that somebody else made under its name is none. */
-function runOf(vm: VirtualMachine, instance: VirtualMachineInstance | undefined): VirtualMachineInstance | undefined {
+export function runOf(vm: VirtualMachine, instance: VirtualMachineInstance | undefined): VirtualMachineInstance | undefined {
   const owned = instance?.metadata?.ownerReferences.some(({ uid }) => uid === vm.metadata?.uid);
   return owned ? instance : undefined;
 }

@@ -76,7 +76,7 @@ function fieldFaults(field: DescField, value: unknown, path: string): Fault[] {
         ...textFaults(key, `${path}[${JSON.stringify(key)}]`, CONTROL),
         ...(typeof item === "string" ? textFaults(item, `${path}[${JSON.stringify(key)}]`, forbidden) : []),
       ]);
-    default:
+    case "enum":
       return [];
   }
 }

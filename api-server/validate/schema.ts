@@ -1,28 +1,8 @@
-/**
- * The API's own description of itself, from the image that buf builds: field rules, paths of masks and selectors, and
- * reflection all read it, so that they cannot say different things.
- */
-import { readFileSync } from "node:fs";
-import { createFileRegistry, type DescMessage, fromBinary } from "@bufbuild/protobuf";
-import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+/** The API's description of itself, as the rules, masks and selectors read it. */
+import type { DescMessage } from "@bufbuild/protobuf";
 
 export type Schema = {
   /** The descriptor set, as reflection serves it. */
   image: Uint8Array;
   message(typeName: string): DescMessage;
 };
-
-const IMAGE = new URL("../../gen/api.binpb", import.meta.url);
-
-export function loadSchema(): Schema {
-  const image = readFileSync(IMAGE);
-  const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, image));
-  return {
-    image,
-    message(typeName) {
-      const found = registry.getMessage(typeName);
-      if (!found) throw new Error(`The API's image has no message ${typeName}`);
-      return found;
-    },
-  };
-}

@@ -6,12 +6,16 @@ import { getField, resolvePath, setField } from "./field-paths.ts";
 /** What users own. */
 const OWNED = ["spec", "metadata.labels", "metadata.annotations"];
 
-/** The stored object with the masked parts of the sent one; an empty mask takes all that users own. */
-export function applyMask<T>(stored: T, sent: T, { mask, root }: { mask: readonly string[]; root: DescMessage }): T {
+/** What an update takes: the paths of its mask, or all that users own of this kind. Throws InvalidArgument. */
+export function maskPaths(mask: readonly string[], root: DescMessage): readonly string[] {
   const owned = OWNED.filter((path) => resolvePath(root, path) !== undefined);
   const faults = mask.flatMap((path) => maskFaults(path, root, owned));
   if (faults.length > 0) throw new InvalidArgument(faults);
-  const paths = mask.length > 0 ? mask : owned;
+  return mask.length > 0 ? mask : owned;
+}
+
+/** The stored object with these parts of the sent one. */
+export function applyMask<T>(stored: T, sent: T, { paths, root }: { paths: readonly string[]; root: DescMessage }): T {
   return paths.reduce((object, path) => take(object, sent, resolvePath(root, path)!) as T, stored);
 }
 

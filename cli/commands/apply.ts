@@ -8,7 +8,7 @@ import type { Resource } from "../kinds/kind.ts";
 import { kindNamed } from "../kinds/names.ts";
 import { ObjectClient } from "../objects.ts";
 import { objectName, printObject } from "../print.ts";
-import { hasStatus } from "../session.ts";
+import { hasStatus, patiently } from "../session.ts";
 import type { Session } from "../session.ts";
 import { readManifests } from "../manifests.ts";
 
@@ -31,7 +31,7 @@ async function applyOne(session: Session, manifest: Manifest): Promise<void> {
   const objects = new ObjectClient(kind, session);
   const sent = withNamespace(kind.codec.decode(manifest.bytes), kind.namespaced ? manifest.namespace || session.namespace : "");
   try {
-    const { object, outcome } = await bring(objects, sent);
+    const { object, outcome } = await bring(session, objects, sent);
     if (session.out.format === "json" || session.out.format === "yaml") await printObject(session.out, kind, object);
     else session.out.line(`${objectName(kind, manifest.name)}${session.out.format === "name" ? "" : ` ${outcome}`}`);
   } catch (error) {
@@ -47,10 +47,10 @@ function withNamespace(object: Resource, namespace: string): Resource {
   return { ...object, metadata: { ...object.metadata!, namespace } };
 }
 
-/** Create first meets the common case of a new file in one call less, but would make a retried apply a conflict. */
-async function bring(objects: ObjectClient<Resource>, sent: Resource): Promise<{ object: Resource; outcome: Outcome }> {
+/** Looks first, so that it can say what it did. What is not there is created; what came meanwhile is changed. */
+async function bring(session: Session, objects: ObjectClient<Resource>, sent: Resource): Promise<{ object: Resource; outcome: Outcome }> {
   const { namespace, name } = sent.metadata!;
-  const before = await find(objects, { namespace, name });
+  const before = await patiently(session, () => find(objects, { namespace, name }));
   if (!before) {
     try {
       const unversioned = { ...sent, metadata: { ...sent.metadata!, resourceVersion: "", uid: "" } };

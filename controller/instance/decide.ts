@@ -40,7 +40,9 @@ export function decide(observed: Observed): Decision {
   if (status.nodeName === "") return place(observed);
   if (!status.claim && silent) return { actions: [{ do: "put-instance", instance: unbound(observed) }] };
   const fence = node?.status.fence;
-  if (fenced && fence && !status.migration) return { actions: [{ do: "delete-instance", instance, graceSeconds: 0, fence: { node: status.nodeName, id: fence.id } }] };
+  if (fenced && fence && !status.migration) {
+    return { actions: [{ do: "delete-instance", instance, graceSeconds: 0, fence: { node: status.nodeName, id: fence.id } }] };
+  }
   return { actions: reachability(observed) };
 }
 
@@ -67,16 +69,16 @@ function isRecorded({ instance, machine }: Observed): boolean {
 function unbound({ instance, now }: Observed): Instance {
   const { status } = instance;
   const fact = fails("Scheduled", "NodeSilent", `node ${status.nodeName} fell silent before it took the machine`);
-  return { ...instance, status: { ...status, nodeName: "", phase: Phase.SCHEDULING, heldVolumes: [], conditions: withFacts(status.conditions, [fact], now) } };
+  const conditions = withFacts(status.conditions, [fact], now);
+  return { ...instance, status: { ...status, nodeName: "", phase: Phase.SCHEDULING, heldVolumes: [], conditions } };
 }
 
 function reachability({ instance, silent, now }: Observed): Action[] {
   const { conditions, nodeName } = instance.status;
   const known = conditionOf(conditions, "NodeReachable");
   if (!silent && (!known || known.status === ConditionStatus.TRUE)) return [];
-  const fact = silent
-    ? fails("NodeReachable", "NodeSilent", `node ${nodeName} does not answer; the machine may run on, and is not restarted elsewhere before the node is confirmed fenced`)
-    : holds("NodeReachable", "Connected");
+  const message = `node ${nodeName} does not answer; the machine may run on, and is not restarted elsewhere before the node is confirmed fenced`;
+  const fact = silent ? fails("NodeReachable", "NodeSilent", message) : holds("NodeReachable", "Connected");
   return putFacts(instance, [fact], now);
 }
 
@@ -109,10 +111,12 @@ function waiting(instance: Instance, fact: Fact, now: Date, reason: string): Dec
   return { actions: [...actions, ...told], recheckMs: UNPLACED_RECHECK_MS };
 }
 
+type Target = { chosen: NodeRecord; nodes: readonly NodeRecord[]; volumes: readonly VolumeRecord[] };
+
 /** First every volume, then the one write that names the node: a claim needs both. */
-function bind(observed: Observed, { chosen, nodes, volumes }: { chosen: NodeRecord; nodes: readonly NodeRecord[]; volumes: readonly VolumeRecord[] }): Action[] {
+function bind(observed: Observed, { chosen, nodes, volumes }: Target): Action[] {
   const { instance, machine, now } = observed;
-  const { status, spec, metadata } = instance;
+  const { status, spec } = instance;
   const epoch = Math.max(status.lastGrantedEpoch, machine?.status.lastEpoch ?? 0) + 1;
   const hardware = resolveHardware(spec, { chosen, nodes, held: status.hardware });
   const fault = liveMigrationFault(spec, hardware.cpuModel);
@@ -135,7 +139,7 @@ function bind(observed: Observed, { chosen, nodes, volumes }: { chosen: NodeReco
   return [
     ...free.map((volume) => ({ do: "hold-volume" as const, volume: heldBy(volume, instance, epoch) })),
     { do: "put-instance", instance: { ...instance, status: bound } },
-    notice(instance, { reason: "Scheduled", message: `${metadata.namespace}/${metadata.name} is bound to node ${chosen.metadata.name}`, type: EventType.NORMAL }),
+    notice(instance, { reason: "Scheduled", message: `bound to node ${chosen.metadata.name}`, type: EventType.NORMAL }),
   ];
 }
 

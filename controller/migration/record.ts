@@ -2,7 +2,15 @@
  * The machine's record during a migration: what is entered, what is read from it, how ownership moves in it. Every change
  * here is one compare-and-set on one record. Pure.
  */
-import { OwnerReport, DomainState, InstanceMigration, MigrationSourceReport, MigrationSourceState, MigrationTargetState, OwnerClaim } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import {
+  DomainState,
+  InstanceMigration,
+  MigrationSourceReport,
+  MigrationSourceState,
+  MigrationTargetState,
+  OwnerClaim,
+  OwnerReport,
+} from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { MigrationPhase } from "../../gen/drover/v1/migration.ts";
 import { isKnown } from "../known.ts";
 import type { Instance, Migration } from "../objects.ts";

@@ -52,9 +52,10 @@ function fencing(node: NodeRecord, instances: number): Fact {
 function notices(before: NodeRecord, after: NodeRecord): Action[] {
   const was = conditionOf(before.status.conditions, "Ready")?.status;
   const is = conditionOf(after.status.conditions, "Ready");
+  const { NORMAL, WARNING } = EventType;
   const said: Pick<Notice, "reason" | "message" | "type">[] = [];
-  if (is?.status === ConditionStatus.TRUE && was !== is.status) said.push({ reason: "NodeReady", message: "its agent is connected", type: EventType.NORMAL });
-  if (is?.status === ConditionStatus.UNKNOWN && was === ConditionStatus.TRUE) said.push({ reason: "NodeSilent", message: is.message, type: EventType.WARNING });
-  if (after.status.fenceDoneId !== before.status.fenceDoneId) said.push({ reason: "Fenced", message: "all its machines have been freed", type: EventType.WARNING });
+  if (is?.status === ConditionStatus.TRUE && was !== is.status) said.push({ reason: "NodeReady", message: "its agent is connected", type: NORMAL });
+  if (is?.status === ConditionStatus.UNKNOWN && was === ConditionStatus.TRUE) said.push({ reason: "NodeSilent", message: is.message, type: WARNING });
+  if (after.status.fenceDoneId !== before.status.fenceDoneId) said.push({ reason: "Fenced", message: "all its machines are freed", type: WARNING });
   return said.map((one) => ({ do: "notify", notice: { kind: "Node", about: after, ...one } }));
 }

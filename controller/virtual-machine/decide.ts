@@ -41,8 +41,9 @@ export function decide(observed: Observed): Decision {
   const status = steady(statusOf({ ...observed, instance, machine: recorded }), observed);
   const { write, recheckMs } = whetherToWrite(observed, { recorded, status });
   const next: Machine = write ? { ...machine, status } : machine;
+  const record: Action[] = write ? [{ do: "put-machine", machine: next }, ...notices(machine, next)] : [];
   return {
-    actions: [...(write ? [{ do: "put-machine" as const, machine: next }] : []), ...notices(machine, next), ...run({ ...observed, instance, machine: recorded })],
+    actions: [...record, ...run({ ...observed, instance, machine: recorded })],
     recheckMs: earliest(recheckMs, observed.waitMs > 0 ? observed.waitMs : undefined, settles(observed)),
   };
 }
@@ -147,7 +148,9 @@ function noticeOf(before: VirtualMachineStatus, after: VirtualMachineStatus): Pi
     return { reason: "BackOff", message, type: EventType.WARNING };
   }
   if (before.printableStatus === after.printableStatus) return undefined;
-  if (after.printableStatus === PrintableStatus.STOPPED && before.lastRun) return { reason: "Stopped", message: before.lastRun.message || "the machine is off", type: EventType.NORMAL };
-  if (after.printableStatus !== PrintableStatus.RUNNING || before.instanceUid === after.instanceUid && before.ready) return undefined;
+  if (after.printableStatus === PrintableStatus.STOPPED && before.lastRun) {
+    return { reason: "Stopped", message: before.lastRun.message || "the machine is off", type: EventType.NORMAL };
+  }
+  if (after.printableStatus !== PrintableStatus.RUNNING || (before.instanceUid === after.instanceUid && before.ready)) return undefined;
   return { reason: "Started", message: `runs on node ${after.nodeName}`, type: EventType.NORMAL };
 }

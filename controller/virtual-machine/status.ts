@@ -98,9 +98,9 @@ function readiness(seen: Seen): Fact {
   return isReady(seen) ? holds("Ready", "Running") : fails("Ready", seen.instance ? "NotRunning" : "NoInstance");
 }
 
-function failure({ machine }: Seen): Fact {
+function failure({ machine, instance }: Seen): Fact {
   const { lastRun } = machine.status;
-  return lastRun?.outcome === RunOutcome.FAILED ? holds("Failure", "LastRunFailed", lastRun.message) : fails("Failure", "None");
+  return lastRun?.outcome === RunOutcome.FAILED && !isRunning(instance) ? holds("Failure", "LastRunFailed", lastRun.message) : fails("Failure", "None");
 }
 
 /** The running instance is made from another template than the machine has now. */

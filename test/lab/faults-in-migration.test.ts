@@ -18,6 +18,9 @@ describe("a part is killed while a guest moves", () => {
     fleet = await Fleet.start();
     machine = await Machine.running(fleet, "mover");
   });
+  afterEach(function () {
+    fleet?.reportFailure(this.currentTest);
+  });
   after(() => fleet?.[Symbol.asyncDispose]());
 
   /** Exactly one host has the guest, it is the recorded one, and no migration is open any more. */
@@ -43,7 +46,7 @@ describe("a part is killed while a guest moves", () => {
       const name = wanted.replace(/(.*)@(source|target) (.*)/, (_, lead: string, side: string, rest: string) => `${lead}${rest} ${side === "source" ? source : target}`);
       const fault = faultsOf(fleet, ["a", "b"]).find((candidate) => candidate.name === name);
       assert.ok(fault, name);
-      const before = (await machine.lastTick())!;
+      const before = await machine.tick(() => true);
       const migration = await machine.migrate({ to: target, bandwidthMiBps: BANDWIDTH_MIBPS });
       await machine.migrationIn(migration, MigrationPhase.RUNNING);
       await fault.strike();
@@ -55,7 +58,7 @@ describe("a part is killed while a guest moves", () => {
 
   it("the source agent is frozen past every deadline, then let go: late arrival is repaired forward", async () => {
     const source = await machine.node();
-    const before = (await machine.lastTick())!;
+    const before = await machine.tick(() => true);
     const migration = await machine.migrate({ bandwidthMiBps: BANDWIDTH_MIBPS });
     await machine.migrationIn(migration, MigrationPhase.RUNNING);
     const agent = fleet.agent(source);

@@ -19,7 +19,7 @@ import { CommandFailed, linesOf, run, waitFor, waitForSocket } from "./process.t
 import type { Program } from "./process.ts";
 
 const READY_TIMEOUT_MS = 20_000;
-const LOG_LINES = 15;
+const LOG_LINES = 8;
 const AGENTS_PORT = 7444;
 const USERS_PORT = 7443;
 /** Short, so that a test of silence does not take long; everything else is as shipped. */
@@ -146,6 +146,17 @@ export class Fleet {
     };
   }
 
+  /** `kill -9` and start again; the test's own clients then begin on a fresh connection. */
+  async restartApiServer(): Promise<void> {
+    await this.apiServer.restart();
+    await waitForSocket(this.unixServer.slice("unix://".length), { timeoutMs: READY_TIMEOUT_MS });
+    await waitFor("the api-server to answer", () => {
+      this.#connection?.[Symbol.dispose]();
+      this.#connection = undefined;
+      return this.api.nodes.getNode({ name: "a" }).then(() => true as const, () => undefined);
+    });
+  }
+
   /** Resolves when the node's agent is connected and has said what the host has. */
   async nodeReady(name: string): Promise<void> {
     await waitFor(`node ${name} to connect (see ${this.logOf(`agent-${name}`)})`, async () => {
@@ -180,6 +191,11 @@ export class Fleet {
   async activeDomains(host: LabHost): Promise<string[]> {
     if (!host.isOn()) return [];
     return (await host.virsh("list", "--uuid")).split("\n").map((line) => line.trim()).filter((line) => line !== "");
+  }
+
+  /** For a hook after each test: when it failed, what every program said last. */
+  reportFailure(test: { state?: "failed" | "passed" | "pending" | undefined } | undefined): void {
+    if (test?.state === "failed") process.stderr.write(`${lastWords(this.lab.directory)}\n`);
   }
 
   logOf(program: string): string {

@@ -9,6 +9,9 @@ describe("the main job on two hosts", () => {
   before(async () => {
     fleet = await Fleet.start();
   });
+  afterEach(function () {
+    fleet?.reportFailure(this.currentTest);
+  });
   after(() => fleet?.[Symbol.asyncDispose]());
 
   it("creates, starts, moves, restarts, stops and deletes one guest", async () => {
@@ -83,7 +86,7 @@ describe("the main job on two hosts", () => {
 
   it("does what stop, delete and cancel mean while a machine moves", async () => {
     const cancelled = await Machine.running(fleet, "undecided");
-    const before = (await cancelled.lastTick())!;
+    const before = await cancelled.tick(() => true);
     const from = await cancelled.node();
     const first = await cancelled.migrate({ bandwidthMiBps: 8 });
     await cancelled.migrationIn(first, MigrationPhase.RUNNING);

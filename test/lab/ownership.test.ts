@@ -8,7 +8,7 @@ import { Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { Fleet, LEASE_MS } from "./fleet.ts";
 import { REPOSITORY } from "./guest.ts";
 import { Machine } from "./machine.ts";
-import { waitFor, waitForLineIn, waitForSocket } from "./process.ts";
+import { waitFor, waitForLineIn } from "./process.ts";
 
 const fence = (fleet: Fleet, node: string) => fleet.drover("node", "confirm-fenced", node, "--reason", "power was cut at the plug", "--yes-i-typed", node);
 
@@ -16,6 +16,9 @@ describe("who owns a machine", () => {
   let fleet: Fleet;
   before(async () => {
     fleet = await Fleet.start();
+  });
+  afterEach(function () {
+    fleet?.reportFailure(this.currentTest);
   });
   after(() => fleet?.[Symbol.asyncDispose]());
 
@@ -44,7 +47,7 @@ describe("who owns a machine", () => {
     assert.equal(second.status!.nodeName, other);
     assert.ok(second.status!.epoch > first.status!.epoch);
     await machine.tick(({ count }) => count >= 1);
-    assert.match(await fleet.drover("logs", "survivor"), /disk previous=drover-guest boot=/, "the disk has what the first run wrote");
+    assert.match(await fleet.drover("logs", "survivor"), /disk previous=<drover-guest boot=/, "the disk has what the first run wrote");
 
     await fleet.lab.host(lost).powerOn();
     await fleet.agent(lost).start();
@@ -60,11 +63,14 @@ describe("who owns a machine", () => {
     const [cut, other] = first.status!.nodeName === "a" ? ["a", "b"] : ["b", "a"];
     const uuid = await machine.uuid();
     await fleet.lab.host(cut).cutLink();
-    await silent(cut);
-    assert.deepEqual(await fleet.hostsRunning(uuid), [cut], "silence alone stops nothing");
-    await fence(fleet, cut);
-    await machine.until("another run", (instance) => instance?.status?.nodeName === other && instance.status.phase === Phase.RUNNING);
-    await fleet.lab.host(cut).restoreLink();
+    try {
+      await silent(cut);
+      assert.deepEqual(await fleet.hostsRunning(uuid), [cut], "silence alone stops nothing");
+      await fence(fleet, cut);
+      await machine.until("another run", (instance) => instance?.status?.nodeName === other && instance.status.phase === Phase.RUNNING);
+    } finally {
+      await fleet.lab.host(cut).restoreLink();
+    }
     await fleet.nodeReady(cut);
     await waitFor("the copy to be given up", async () => (await fleet.hostsRunning(uuid)).join() === other || undefined);
     await machine.delete();
@@ -91,8 +97,7 @@ describe("who owns a machine", () => {
     await Machine.apply(fleet, "kept");
     const start = { namespace: "default", name: "kept", requestId: "retry-me", validateOnly: false };
     const first = (await fleet.api.machines.startVirtualMachine(start)).virtualMachine!;
-    await fleet.apiServer.restart();
-    await waitForSocket(fleet.unixServer.slice("unix://".length));
+    await fleet.restartApiServer();
     const again = (await fleet.api.machines.startVirtualMachine(start)).virtualMachine!;
     assert.equal(again.status!.power!.generation, first.status!.power!.generation);
     assert.equal(again.metadata!.resourceVersion, first.metadata!.resourceVersion, "the first answer again");
@@ -121,8 +126,7 @@ describe("who owns a machine", () => {
     })();
     const steps = Array.from({ length: 20 }, (_, index) => String(index));
     for (const step of steps) {
-      if (step === "10") await fleet.apiServer.restart();
-      await waitForSocket(fleet.unixServer.slice("unix://".length));
+      if (step === "10") await fleet.restartApiServer();
       const record = await machine.record();
       await fleet.api.machines.updateVirtualMachine({
         virtualMachine: { ...record, metadata: { ...record.metadata!, resourceVersion: "", labels: { step } } }, updateMask: ["metadata.labels"], requestId: "", validateOnly: false,

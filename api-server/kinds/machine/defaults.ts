@@ -2,9 +2,11 @@
 import { createHash } from "node:crypto";
 import {
   ClockSpec, CpuSpec, DevicesSpec, DiskBus, DiskCache, DiskFormat, DomainSpec, EvictionStrategy, FirmwareSpec, InterfaceModel,
-  TolerationOperator, VirtualMachineInstanceSpec,
+  TolerationOperator,
 } from "../../../gen/drover/v1/machine.ts";
-import type { Disk, Interface, Network, PoolDisk, Toleration, VirtualMachineVolume } from "../../../gen/drover/v1/machine.ts";
+import type {
+  Disk, Interface, Network, PoolDisk, Toleration, VirtualMachineInstanceSpec, VirtualMachineVolume,
+} from "../../../gen/drover/v1/machine.ts";
 
 export type MachineIdentity = {
   namespace: string;

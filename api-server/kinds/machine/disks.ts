@@ -11,6 +11,7 @@ type Owner = { namespace: string; name: string };
 
 /** No "/", no leading ".", no ":": nothing that QEMU or a shell could read as more than a name in the pool. */
 const FILE_NAME = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$/;
+const FILE_NAME_LENGTH_MAX = 128;
 const POOL_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
 
 export function fileName(path: string, name: string): Fault[] {
@@ -74,9 +75,15 @@ function validateSource(path: string, { name, source }: VirtualMachineVolume, ow
       return quantityBetween(`${path}.empty_disk.capacity`, source.value.capacity, DISK_SIZE);
     case "cloudInitNoCloud":
       return validateCloudInit(`${path}.cloud_init_no_cloud`, source.value);
-    default:
+    case undefined:
       return [];
   }
+}
+
+/** Its characters are those of names that are checked where they stand. */
+function ownFileName(path: string, name: string): Fault[] {
+  if (name.length <= FILE_NAME_LENGTH_MAX) return [];
+  return [{ path, message: `is required: the name made of namespace, machine and volume is longer than ${FILE_NAME_LENGTH_MAX} characters` }];
 }
 
 /** An image under the machine's own name is new at the first start, so that its size must be known. */
@@ -85,7 +92,7 @@ function validatePoolDisk(path: string, disk: PoolDisk, ownImage: string): Fault
   const sizeMissing = size === "" && baseImage === "" && image === ownImage;
   return [
     ...poolName(`${path}.pool`, pool),
-    ...fileName(`${path}.image`, image),
+    ...(image === ownImage ? ownFileName(`${path}.image`, image) : fileName(`${path}.image`, image)),
     ...(size === "" ? [] : quantityBetween(`${path}.size`, size, DISK_SIZE)),
     ...(sizeMissing ? [{ path: `${path}.size`, message: "is required unless base_image or the image of an existing disk is given" }] : []),
     ...(baseImage === "" ? [] : fileName(`${path}.base_image`, baseImage)),

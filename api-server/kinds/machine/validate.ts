@@ -52,7 +52,7 @@ function validateKernelBoot(path: string, { pool, kernel, initrd, kernelArgs }: 
 
 function timezone(path: string, zone: string): Fault[] {
   try {
-    new Intl.DateTimeFormat("en", { timeZone: zone });
+    Intl.DateTimeFormat("en", { timeZone: zone });
     return [];
   } catch {
     return [{ path, message: `must be an IANA time zone such as "Europe/Berlin": current value is ${JSON.stringify(zone)}` }];

@@ -1,7 +1,7 @@
 /** A whole set of objects over a store in memory, with time and chance that repeat. */
 import { Namespace } from "../../../gen/drover/v1/namespace.ts";
 import { VirtualMachine } from "../../../gen/drover/v1/virtual_machine.ts";
-import { ApiError, InvalidArgument } from "../../../lib/errors.ts";
+import { type ApiError, InvalidArgument } from "../../../lib/errors.ts";
 import type { Random } from "../../../lib/random.ts";
 import { metaOf } from "../../../api-server/kinds/kind.ts";
 import { namespaces } from "../../../api-server/kinds/table.ts";
@@ -9,7 +9,7 @@ import type { Call, Caller } from "../../../api-server/objects.ts";
 import { StoreObjects } from "../../../api-server/records/objects.ts";
 import { MemoryStore } from "../../../api-server/store/memory.ts";
 import { fieldRules } from "../../../api-server/validate/field-rules.ts";
-import { loadSchema } from "../../../api-server/validate/schema.ts";
+import { loadSchema } from "../../../api-server/schema.ts";
 import { ManualClock } from "./sessions/manual-clock.ts";
 
 export const schema = loadSchema();

@@ -123,6 +123,10 @@ describe("api-server over sockets", function () {
     await assert.rejects(remove("default"), code(Status.FAILED_PRECONDITION));
     await assert.rejects(remove("lab"), code(Status.FAILED_PRECONDITION));
     await assert.rejects(remove("none"), code(Status.NOT_FOUND));
+    await spaces.createNamespace({ ...create, namespace: { metadata: { ...machine({ name: "gone" }).metadata! } } });
+    const again = { ...create, requestId: "d1", name: "gone", uid: "", resourceVersion: "" };
+    const answers = [await spaces.deleteNamespace(again), await spaces.deleteNamespace(again)].map(({ namespace }) => namespace!.metadata!);
+    assert.deepEqual([answers[1]!.uid, answers[1]!.resourceVersion], [answers[0]!.uid, answers[0]!.resourceVersion]);
   });
 
   it("folds repeated events", async () => {

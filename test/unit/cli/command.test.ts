@@ -93,6 +93,6 @@ describe("drover", function () {
     await sleep(300);
     await startServer();
     assert.match((await deleting).errors, /NotFound/);
-    await applying;
+    assert.deepEqual(await applying, { code: 0, out: "namespace/later created\n", errors: "" });
   });
 });

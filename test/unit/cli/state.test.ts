@@ -1,12 +1,14 @@
 /** The verdicts of waits: when a machine runs, stopped or cannot, and how a migration's end and progress are told. */
 import assert from "node:assert/strict";
 import { MigrationOutcome, MigrationPhase, MigrationReason, VirtualMachineInstanceMigration } from "../../../gen/drover/v1/migration.ts";
-import { PowerIntent, PrintableStatus, RunOutcome, RunStrategy, VirtualMachine, VirtualMachineStatus } from "../../../gen/drover/v1/virtual_machine.ts";
+import { PowerIntent, PrintableStatus, RunOutcome, RunStrategy, VirtualMachine } from "../../../gen/drover/v1/virtual_machine.ts";
 import { gone, running, stopped } from "../../../cli/machine-state.ts";
 import { migrated, progressLine } from "../../../cli/migration-state.ts";
 
+type Fields = NonNullable<NonNullable<Parameters<typeof VirtualMachine.create>[0]>["status"]>;
+
 const power = { intent: PowerIntent.RUN, generation: 3 };
-const machine = (status: Parameters<typeof VirtualMachineStatus.create>[0], runStrategy: RunStrategy = RunStrategy.MANUAL) =>
+const machine = (status: Partial<Fields>, runStrategy: RunStrategy = RunStrategy.MANUAL) =>
   VirtualMachine.create({ metadata: { name: "web", uid: "u" }, spec: { runStrategy }, status: { power, ...status } });
 const failedRun = { uid: "r1", outcome: RunOutcome.FAILED, message: "no such file", powerGeneration: 3 };
 

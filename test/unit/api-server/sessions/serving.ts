@@ -27,7 +27,7 @@ import { Tombstones } from "../../../../api-server/sessions/tombstones.ts";
 import { Tunnels } from "../../../../api-server/sessions/tunnels.ts";
 import { MemoryStore } from "../../../../api-server/store/memory.ts";
 import { fieldRules } from "../../../../api-server/validate/field-rules.ts";
-import { loadSchema } from "../../../../api-server/validate/schema.ts";
+import { loadSchema } from "../../../../api-server/schema.ts";
 import { Authority } from "../../../lab/pki.ts";
 import { BOOT } from "../subresources/records.ts";
 import { ManualClock } from "./manual-clock.ts";

@@ -5,7 +5,7 @@ import { PowerIntent, RunOutcome } from "../../../../gen/drover/v1/virtual_machi
 import { DomainState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { explain } from "../../../../api-server/subresources/explain.ts";
 import type { Evidence } from "../../../../api-server/subresources/explain.ts";
-import { instance, machine, node } from "./records.ts";
+import { instance, machine, node, NOW } from "./records.ts";
 
 const domain = { exists: true, state: "running", reason: "booted", name: "default_web", epoch: 3, job: "none" };
 const well: Evidence = {
@@ -17,13 +17,20 @@ const well: Evidence = {
   domain,
 };
 const pending = { phase: Phase.PENDING, nodeName: "", claim: undefined, ownerReport: undefined };
+const held = (finalizer: string) => {
+  const vm = machine({ deleting: true });
+  return { ...vm, metadata: { ...vm.metadata!, finalizers: ["drover.dev/instance", finalizer] } };
+};
 const fails = (type: string, message: string) => ({ conditions: [{ type, status: ConditionStatus.FALSE, message }] });
 
 describe("explain", () => {
   const cases: [string, Partial<Evidence>, number, RegExp][] = [
-    ["nobody started it", { vm: machine({ power: { intent: PowerIntent.STOP } }), instance: undefined }, 0, /nobody has asked/],
-    ["Manual, its guest shut down", { vm: machine({ status: { lastRun: { powerGeneration: 1, outcome: RunOutcome.SUCCEEDED } } }), instance: undefined }, 0, /its run has ended/],
-    ["the controller is away", { instance: undefined }, 2, /not acted on power generation 1/],
+    ["nobody started it", { vm: machine({ power: { intent: PowerIntent.STOP } }), instance: undefined }, 0, /off until it is started/],
+    ["Manual, its guest shut down", { vm: machine({ status: { lastRun: { powerGeneration: 1, outcome: RunOutcome.SUCCEEDED, ended: NOW } } }), instance: undefined }, 0, /its run succeeded at 2026-01-01T00:00:00\.000Z, and run strategy Manual begins no other until it is started/],
+    ["Manual, it could not be started", { vm: machine({ status: { lastRun: { powerGeneration: 1, outcome: RunOutcome.FAILED, message: "no such image" } } }), instance: undefined }, 0, /its run failed: no such image, and/],
+    ["another's instance has its name", { instance: instance({ owned: false }) }, 1, /instance vmi-1 has the name "web" and belongs to nobody/],
+    ["somebody's finalizer holds its deletion", { vm: held("example.com/backup"), instance: undefined }, 1, /example\.com\/backup/],
+    ["the controller is away", { instance: undefined, vm: machine({ power: { since: NOW } }) }, 2, /not acted on power generation 1 of 2026-01-01T00:00:00\.000Z.*drover-controller/],
     ["the controller is away and the spec has changed", { vm: machine({ status: { observedGeneration: 0 } }) }, 2, /not seen generation 1: it stands at 0/],
     ["the controller has not begun to stop it", { vm: machine({ power: { intent: PowerIntent.STOP, generation: 2 } }) }, 2, /the run shall end/],
     ["back-off", { instance: undefined, vm: machine({ status: { startFailure: { consecutiveFailCount: 3 }, lastRun: { message: "no disk" } } }) }, 2, /after 3 that failed: no disk/],
@@ -36,6 +43,7 @@ describe("explain", () => {
     ["libvirt is away", { node: node("a", { report: { hypervisorConnected: false, hypervisorMessage: "refused" } }) }, 4, /cannot be reached: refused/],
     ["libvirt hangs", { domain: { failed: "libvirt", message: "no answer" } }, 4, /did not answer: no answer/],
     ["libvirt lost the domain", { domain: { ...domain, exists: false } }, 4, /no such domain/],
+    ["libvirt has it paused, and its agent knows", { domain: { ...domain, state: "paused", reason: "ioerror" }, instance: instance({ status: { ownerReport: { state: DomainState.PAUSED, pausedReason: "io-error" } } }) }, 4, /paused \(ioerror\)/],
     ["libvirt has it paused", { domain: { ...domain, state: "paused", reason: "ioerror" } }, 4, /paused \(ioerror\)/],
   ];
   for (const [name, fields, heldAt, summary] of cases) {
@@ -45,6 +53,16 @@ describe("explain", () => {
       assert.match(answer.steps[heldAt]!.summary, summary);
     });
   }
+
+  it("asks an agent nothing about an instance that is not the machine's own", () => {
+    const { steps } = explain({ ...well, vm: machine({ power: { intent: PowerIntent.STOP } }), instance: instance({ owned: false }) });
+    assert.match(steps[3]!.summary, /No node has anything to do with it/);
+  });
+
+  it("waits with a machine that is being deleted for what is on its way", () => {
+    const { heldAt } = explain({ ...well, vm: machine({ deleting: true }), instance: instance({ deleting: true }) });
+    assert.equal(heldAt, -1);
+  });
 
   it("finds nothing wrong with a machine that runs", () => {
     const { steps, heldAt } = explain(well);

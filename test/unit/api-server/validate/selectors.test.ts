@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { InvalidArgument } from "../../../../lib/errors.ts";
 import { parseFieldSelector } from "../../../../api-server/validate/field-selector.ts";
 import { parseLabelSelector } from "../../../../api-server/validate/label-selector.ts";

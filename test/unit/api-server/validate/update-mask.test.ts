@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { InvalidArgument } from "../../../../lib/errors.ts";
-import { applyMask } from "../../../../api-server/validate/update-mask.ts";
+import { applyMask, maskPaths } from "../../../../api-server/validate/update-mask.ts";
 import { edited, machine, schema } from "../fixture.ts";
 
 const root = schema.message("drover.v1.VirtualMachine");
@@ -9,7 +9,7 @@ const sent = edited(machine({ name: "web", labels: { app: "db" }, strategy: 3 })
   spec.domain!.memory!.guest = "1Gi";
   spec.nodeSelector = { zone: "a" };
 });
-const apply = (...mask: string[]) => applyMask(stored, sent, { mask, root });
+const apply = (...mask: string[]) => applyMask(stored, sent, { paths: maskPaths(mask, root), root });
 
 describe("update masks", () => {
   it("take all that users own when empty", () => {
@@ -27,13 +27,13 @@ describe("update masks", () => {
   });
 
   it("empty what they name and the object leaves out", () => {
-    const without = applyMask(stored, { ...sent, spec: undefined }, { mask: ["spec.template"], root });
+    const without = applyMask(stored, { ...sent, spec: undefined }, { paths: ["spec.template"], root });
     assert.deepEqual([without.spec?.template, without.spec?.runStrategy], [undefined, 1]);
   });
 
   it("create the parents of what they name", () => {
     const bare = { ...stored, spec: undefined };
-    assert.equal(applyMask(bare, sent, { mask: ["spec.run_strategy"], root }).spec?.runStrategy, 3);
+    assert.equal(applyMask(bare, sent, { paths: ["spec.run_strategy"], root }).spec?.runStrategy, 3);
   });
 
   for (const path of ["status", "metadata.name", "metadata", "spec.nothing", "", "spec..x", "metadata.finalizers"]) {

@@ -15,7 +15,7 @@ describe("the name of a volume", () => {
   });
 
   it("is always one that the API takes", () => {
-    for (const image of ["_", "a_.raw", "-", `${"_".repeat(128)}`, "Ä.raw", "a..b"]) assert.match(volumeName("5f0c", image), NAME);
+    for (const image of ["_", "a_.raw", "-", "_".repeat(128), "Ä.raw", "a..b"]) assert.match(volumeName("5f0c", image), NAME);
   });
 });
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { stringify } from "yaml";
 import { ManifestError, parseManifests } from "../../../../lib/manifest/parse.ts";
 import { renderManifest } from "../../../../lib/manifest/render.ts";

@@ -1,0 +1,69 @@
+/** What a migration's own record is to say after a step: phase, reason, whose word is waited for. Pure. */
+import { MigrationOutcome, MigrationPhase, MigrationReason } from "../../gen/drover/v1/migration.ts";
+import { MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { conditionOf } from "../conditions.ts";
+import { isSilent } from "../node/liveness.ts";
+import type { Migration } from "../objects.ts";
+import { explain } from "../scheduler/schedule.ts";
+import type { Evidence } from "./facts.ts";
+import type { Step } from "./phases.ts";
+import { revoked } from "./record.ts";
+import { hasEnded, told } from "./story.ts";
+
+export type Teller = { seen: (migration: Migration, phase: MigrationPhase) => Date | undefined; now: Date };
+
+export function tell(migration: Migration, { evidence, step, observed }: { evidence: Evidence; step: Step; observed: Teller }): Migration {
+  const { status } = migration;
+  const { grant, instance, target } = evidence;
+  const waitingFor = step.to === MigrationPhase.RUNNING ? whoseWord(evidence) : [];
+  const ended = hasEnded(step.to);
+  return told(migration, {
+    phase: step.to,
+    seen: (phase) => observed.seen(migration, phase),
+    now: observed.now,
+    reason: step.reason,
+    message: messageOf(step, evidence),
+    sourceNode: grant?.sourceNode || status.sourceNode || instance?.status.nodeName || "",
+    targetNode: grant?.targetNode || status.targetNode || (step.move === "admit" ? (target?.chosen?.name ?? "") : ""),
+    queuePosition: step.to === MigrationPhase.PENDING ? evidence.place : 0,
+    outcome: waitingFor.length > 0 ? MigrationOutcome.UNKNOWN : MigrationOutcome.UNSPECIFIED,
+    waitingFor,
+    progress: (ended ? grant?.source?.progress : undefined) ?? status.progress,
+    finalEpoch: ended ? finalEpoch(step, evidence) : 0,
+  });
+}
+
+function finalEpoch({ move }: Step, { instance, grant, migration }: Evidence): number {
+  if (!instance) return migration.status.finalEpoch;
+  return move === "revoke" && grant ? revoked(instance, grant).status.epoch : instance.status.epoch;
+}
+
+type Said = (evidence: Evidence) => string | undefined;
+
+const sayings: Partial<Record<MigrationReason, Said>> = {
+  [MigrationReason.QUEUED]: ({ place }) => `waits for a slot at place ${place}`,
+  [MigrationReason.NO_TARGET]: ({ target }) => explain(target?.reasons ?? {}),
+  [MigrationReason.TARGET_REFUSED]: ({ grant }) => grant?.target?.message,
+  [MigrationReason.TRANSFER_FAILED]: ({ grant }) => grant?.source?.message,
+  [MigrationReason.GUEST_LOST]: ({ grant }) => grant?.source?.message || grant?.target?.message,
+  [MigrationReason.CANCELLED]: () => "the machine stayed, as it was asked for",
+  [MigrationReason.MACHINE_STOPPING]: () => "the machine is being stopped or deleted",
+  [MigrationReason.NOT_MIGRATABLE]: ({ instance }) => conditionOf(instance?.status.conditions ?? [], "LiveMigratable")?.message,
+};
+
+function messageOf({ reason, to }: Step, evidence: Evidence): string {
+  if (to === MigrationPhase.SUCCEEDED) return evidence.instance ? `runs on node ${evidence.instance.status.nodeName}` : "";
+  return sayings[reason]?.(evidence) ?? "";
+}
+
+/** Whose word would end it, of those who cannot speak at the moment. */
+function whoseWord({ grant, node }: Evidence): string[] {
+  if (!grant) return [];
+  const sourceOver = grant.source?.state === MigrationSourceState.LEFT || grant.source?.state === MigrationSourceState.ENDED;
+  const sourceSilent = !sourceOver && isSilent(node(grant.sourceNode));
+  const targetNeeded = sourceOver || sourceSilent;
+  return [
+    ...(sourceSilent ? [`node/${grant.sourceNode}: it does not answer, and has not said how the transfer ended`] : []),
+    ...(targetNeeded && isSilent(node(grant.targetNode)) ? [`node/${grant.targetNode}: it does not answer, and the guest may run there`] : []),
+  ];
+}
