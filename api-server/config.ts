@@ -14,6 +14,7 @@ const HELP = `Configuration (YAML):
   agentsTls: {ca: FILE, cert: FILE, key: FILE}
   leaseMs: 15000                            how long a node may be silent before it is called so
   logLevel: info                            ${LOG_LEVELS.join(", ")}
+  faults: {commitDelayMs: 0}                for tests only: holds up each commit as a slow disk would; SQLite alone
 `;
 
 const path = v.pipe(v.string(), v.startsWith("/", "must be an absolute path"));
@@ -36,6 +37,7 @@ export const schema = v.pipe(
     agentsTls: v.optional(v.strictObject({ ca: path, cert: path, key: path })),
     leaseMs: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1_000), v.maxValue(600_000)), 15_000),
     logLevel: v.optional(v.picklist(LOG_LEVELS), "info"),
+    faults: v.optional(v.strictObject({ commitDelayMs: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(10_000)) })),
   }),
   v.forward(
     v.check(({ listen }) => Object.keys(listen).length > 0, "must have at least one of unix, tcp and agents"),

@@ -22,7 +22,7 @@ await runProgram(async () => {
     process.exit(1);
   };
   const onDataLoss = (error: Error) => log.error({ error }, "the store is damaged: nothing is written any more");
-  await using store = await openStore(config.store, { clock, random, create: config.createStore ?? true, onFatal, onDataLoss });
+  await using store = await openStore(config.store, { clock, random, create: config.createStore ?? true, onFatal, onDataLoss, faults: config.faults });
   await using assembly = await assemble({ store, clock, random, log, leaseMs: config.leaseMs });
   const listening = await listenAll(listenersOf(config, assembly.parts), assembly.server);
   log.info({ store: store.identity }, "serving");

@@ -4,10 +4,10 @@ import { RunStrategy, VirtualMachine } from "../gen/drover/v1/virtual_machine.ts
 
 export const NAMESPACE = "default";
 
-type Options = { name: string; runStrategy: RunStrategy; memory: string; nodeSelector?: Record<string, string> };
+type BareOptions = { name: string; runStrategy: RunStrategy; memory: string };
 
-/** The lab's small Linux with a disk in the shared pool: idle once it has booted. */
-export function guestMachine(name: string): VirtualMachine {
+/** The lab's small Linux, idle once it has booted, with a disk in the shared pool unless it says otherwise. */
+export function guestMachine(name: string, { hasDisk = true }: { hasDisk?: boolean } = {}): VirtualMachine {
   return VirtualMachine.create({
     metadata: { name },
     spec: {
@@ -18,19 +18,19 @@ export function guestMachine(name: string): VirtualMachine {
           domain: {
             memory: { guest: "128Mi" },
             firmware: { kernelBoot: { pool: "shared", kernel: "vmlinuz", initrd: "initrd.img", kernelArgs: "console=ttyS0 quiet" } },
-            devices: { autoattachGraphicsDevice: false, disks: [{ name: "data", device: { $case: "disk", value: {} } }] },
+            devices: { autoattachGraphicsDevice: false, disks: hasDisk ? [{ name: "data", device: { $case: "disk", value: {} } }] : [] },
           },
-          volumes: [{ name: "data", source: { $case: "disk", value: { pool: "shared", size: "16Mi", format: DiskFormat.RAW } } }],
+          volumes: hasDisk ? [{ name: "data", source: { $case: "disk", value: { pool: "shared", size: "16Mi", format: DiskFormat.RAW } } }] : [],
         },
       },
     },
   });
 }
 
-/** As small as a machine can be: the firmware finds nothing to boot. */
-export function bareMachine({ name, runStrategy, memory }: Options): VirtualMachine {
+/** As small as a machine can be: the firmware finds nothing to boot, and nobody has to be asked to stop. */
+export function bareMachine({ name, runStrategy, memory }: BareOptions): VirtualMachine {
   return VirtualMachine.create({
     metadata: { name },
-    spec: { runStrategy, template: { spec: { domain: { memory: { guest: memory }, devices: { autoattachGraphicsDevice: false } } } } },
+    spec: { runStrategy, template: { spec: { terminationGracePeriodSeconds: 0, domain: { memory: { guest: memory }, devices: { autoattachGraphicsDevice: false } } } } },
   });
 }

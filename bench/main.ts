@@ -14,6 +14,9 @@ const PARTS: Record<string, (settings: Settings) => Promise<Report[]>> = {
   stop: async (settings) => (await import("./stop.ts")).benchStop(settings),
   migrate: async (settings) => (await import("./migrate.ts")).benchMigrate(settings),
   density: async (settings) => (await import("./density.ts")).benchDensity(settings),
+  share: async (settings) => (await import("./share.ts")).benchShare(settings),
+  api: async (settings) => (await import("./api.ts")).benchApi(settings),
+  "slow-disk": async (settings) => (await import("./slow-disk.ts")).benchSlowDisk(settings),
 };
 
 class Usage extends Error {

@@ -12,7 +12,7 @@ export interface Clock {
   monotonicMs(): number;
   /** Wall time, for people: record timestamps and log lines, never a decision. */
   now(): Date;
-  /** Calls `run` once, `delayMs` from now. The timer does not keep the process alive. */
+  /** Calls `run` once, `delayMs` from now. */
   after(delayMs: number, run: () => void): Timer;
 }
 

@@ -12,6 +12,8 @@ import { checkKvm } from "./inventory/canary.ts";
 import type { KvmCheck } from "./inventory/canary.ts";
 import type { HostInventory, Hypervisor } from "./libvirt/hypervisor.ts";
 import { libvirtHypervisor } from "./libvirt/libvirt-hypervisor.ts";
+import { testDriverHypervisor } from "./libvirt/test-driver.ts";
+import { isTestDriver } from "./libvirt/uri.ts";
 import type { Storage } from "./storage/storage.ts";
 
 export type HostOptions = { config: AgentConfig; boot: BootIdentity; storage: Storage; clock: Clock; random: Random; log: Logger };
@@ -29,7 +31,8 @@ export class Host {
   constructor(options: HostOptions) {
     const { config, clock, random, log } = options;
     this.#options = options;
-    this.hypervisor = libvirtHypervisor({ uri: config.libvirtUri, clock, random, report: (fault) => log.warn({ fault }, "the libvirt driver") });
+    const hypervisor = libvirtHypervisor({ uri: config.libvirtUri, clock, random, report: (fault) => log.warn({ fault }, "the libvirt driver") });
+    this.hypervisor = isTestDriver(config.libvirtUri) ? testDriverHypervisor(hypervisor) : hypervisor;
   }
 
   get kvm(): KvmCheck {

@@ -25,7 +25,8 @@ if [ -z "$keep" ]; then exec "$node" scripts/demo.ts; fi
 # The process that made the hosts must live as long as they do, so it goes on behind this script.
 bash scripts/demo-down.sh
 mkdir -p .drover-demo
-setsid "$node" scripts/demo.ts --keep >.drover-demo/demo.log 2>&1 </dev/null &
+: >.drover-demo/demo.log
+setsid "$node" scripts/demo.ts --keep >>.drover-demo/demo.log 2>&1 </dev/null &
 holder=$!
 tail -n +1 -f --pid="$holder" .drover-demo/demo.log &
 reader=$!

@@ -12,6 +12,7 @@ import { Story } from "./demo-story.ts";
 
 const MACHINE = join(REPOSITORY, "docs/examples/vm.yaml");
 const GUEST_TIMEOUT_MS = 60_000;
+const HOLD_MS = 3_600_000;
 
 type Tick = { count: number; boot: string };
 
@@ -71,7 +72,10 @@ Drover is running. Use it:
 All about it: ${DEMO_LAB}; logs of every program: ${join(fleet.lab.directory, "log")}; end it: npm run demo:down
 (${DEMO_DIRECTORY} goes with it)
 `);
+  // A signal that is waited for does not keep a process alive, and everything else here lets it go.
+  const alive = setInterval(() => undefined, HOLD_MS);
   await ended;
+  clearInterval(alive);
 }
 
 await main(process.argv.includes("--keep"));

@@ -8,7 +8,7 @@ if [ "$(id -u)" != 0 ]; then
   echo "start: libvirt's system instance and its disks need root: run it as root" >&2
   exit 2
 fi
-if ! timeout 10 virsh -c qemu:///system version >/dev/null 2>&1; then
+if ! timeout 30 virsh -c qemu:///system version >/dev/null 2>&1; then
   echo "start: libvirt does not answer at qemu:///system; start it, for example: systemctl start libvirtd virtlogd" >&2
   exit 2
 fi

@@ -7,6 +7,7 @@ import type { Random } from "../../lib/random.ts";
 import type { Call, Caller, WithCall } from "../objects.ts";
 import type { FieldRules } from "../validate/field-rules.ts";
 import { requestFaults } from "../validate/request.ts";
+import { Undecodable, unreadable } from "../validate/undecodable.ts";
 import { checkRole } from "./roles.ts";
 import type { Shape } from "./shapes.ts";
 
@@ -27,7 +28,7 @@ export function callContext(options: CallOptions): ServerMiddleware<WithCall> {
     const rpc = call.method.path;
     const caller = options.callerOf(context);
     checkRole(rpc, caller);
-    const request = call.requestStream ? NOTHING : describe(options, rpc, call.request as Record<string, unknown>);
+    const request = call.requestStream ? NOTHING : describe(options, rpc, call.request as Record<string, unknown> | Undecodable);
     if (call.requestStream || call.responseStream) {
       const made: Call = { caller, rpc, signal: context.signal, ...request };
       return yield* call.next(call.request, { ...context, call: made });
@@ -54,9 +55,10 @@ type FromRequest = Pick<Call, "requestId" | "repeatable" | "bodyHash" | "validat
 const NOTHING: FromRequest = { requestId: "", repeatable: false, bodyHash: "", validateOnly: false };
 
 /** Faults beside an object wait for the object's own; without one they are all there is. */
-function describe({ shapes, rules, random }: CallOptions, rpc: string, request: Record<string, unknown>): FromRequest {
+function describe({ shapes, rules, random }: CallOptions, rpc: string, request: Record<string, unknown> | Undecodable): FromRequest {
   const shape = shapes.get(rpc);
   if (!shape) return NOTHING;
+  if (request instanceof Undecodable) throw unreadable(shape.typeName, request.cause);
   const faults = requestFaults(rules, shape, request);
   const hasObject = shape.object !== undefined && request[shape.object.key] !== undefined;
   if (faults.length > 0 && !hasObject) throw new InvalidArgument(faults);

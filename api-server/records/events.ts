@@ -1,4 +1,5 @@
 /** Recording events: a repeat of one reason on one object counts up the one that is there; each object keeps its latest. */
+import { ObjectReference } from "../../gen/drover/v1/event.ts";
 import type { Event } from "../../gen/drover/v1/event.ts";
 import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import type { Clock } from "../../lib/clock.ts";
@@ -13,10 +14,9 @@ const EVENTS_PER_OBJECT_MAX = 200;
 type Parts = { objects: Objects; store: Store; clock: Clock };
 
 export async function recordEvent(parts: Parts, sent: Event | undefined, call: Call): Promise<Event> {
-  if (!sent?.regarding) {
-    throw new InvalidArgument([...(call.faults ?? []), { path: sent ? "event.regarding" : "event", message: "is required" }]);
-  }
-  const { regarding, reason } = sent;
+  if (!sent) throw new InvalidArgument([...(call.faults ?? []), { path: "event", message: "is required" }]);
+  // One that is about nothing is refused with its other faults, when it is checked as a whole.
+  const { regarding = ObjectReference.create(), reason } = sent;
   const name = eventName(regarding, reason);
   const namespace = regarding.namespace || NO_NAMESPACE;
   const now = parts.clock.now();
@@ -30,22 +30,25 @@ export async function recordEvent(parts: Parts, sent: Event | undefined, call: C
   });
   const found = await parts.objects.find(events, { namespace, name });
   if (found) return parts.objects.change(events, { namespace, name }, fold, call);
-  await makeRoom(parts, { namespace, prefix: eventNamePrefix(regarding) }, call);
   const first = { ...sent, metadata: { ...(sent.metadata ?? ObjectMeta.create()), name, namespace }, count: 1, firstTime: now, lastTime: now };
   try {
-    return await parts.objects.create(events, first, call);
+    const created = await parts.objects.create(events, first, call);
+    await trim(parts, { namespace, name, prefix: eventNamePrefix(regarding) }, call);
+    return created;
   } catch (error) {
     if (!(error instanceof AlreadyExists)) throw error;
     return parts.objects.change(events, { namespace, name }, fold, call);
   }
 }
 
+type Room = { namespace: string; prefix: string; /** The event that has just come. */ name: string };
+
 /** The oldest go. The prefix may hold a few objects of like names; they share the room. */
-async function makeRoom({ objects, store }: Parts, { namespace, prefix }: { namespace: string; prefix: string }, call: Call): Promise<void> {
+async function trim({ objects, store }: Parts, { namespace, prefix, name }: Room, call: Call): Promise<void> {
   const { items } = await store.list(`${events.plural}/${namespace}/${prefix}`);
-  if (items.length < EVENTS_PER_OBJECT_MAX) return;
-  const read = items.map(({ value }) => events.codec.decode(value));
-  const oldest = read.sort((a, b) => lastMs(a) - lastMs(b)).slice(0, items.length - EVENTS_PER_OBJECT_MAX + 1);
+  if (items.length <= EVENTS_PER_OBJECT_MAX) return;
+  const others = items.map(({ value }) => events.codec.decode(value)).filter((event) => metaOf(event).name !== name);
+  const oldest = others.sort((a, b) => lastMs(a) - lastMs(b)).slice(0, items.length - EVENTS_PER_OBJECT_MAX);
   for (const event of oldest) await objects.remove(events, keyOf(event), { ...call, requestId: "", repeatable: false });
 }
 

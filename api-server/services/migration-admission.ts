@@ -17,10 +17,10 @@ export async function admitMigration(
   migration: VirtualMachineInstanceMigration,
   call: Call,
 ): Promise<VirtualMachineInstanceMigration> {
-  // Creating it tells the faults of the request together with the object's own.
-  if (call.faults?.length) return objects.create(migrations, migration, call);
   const replayed = await objects.replayed(migrations, call);
   if (replayed) return replayed;
+  // What is not well formed is refused as that, whatever there is or is not to be moved.
+  await objects.create(migrations, migration, { ...call, requestId: "", repeatable: false, validateOnly: true });
   const namespace = migration.metadata!.namespace || "default";
   const spec = migration.spec!;
   const key = { namespace, name: spec.vmiName };

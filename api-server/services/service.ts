@@ -7,6 +7,7 @@ import type { Random } from "../../lib/random.ts";
 import type { Objects, WithCall } from "../objects.ts";
 import type { Store } from "../store/store.ts";
 import type { Schema } from "../validate/schema.ts";
+import { tolerant } from "../validate/undecodable.ts";
 
 export type ServiceParts = {
   objects: Objects;
@@ -22,8 +23,10 @@ export type ServiceParts = {
 /** A definition together with what carries it out, and how it is added to a listener's server. */
 export type Service = { definition: CompatServiceDefinition; addTo(builder: ServerAddBuilder<WithCall>): void };
 
+type Definition = Parameters<typeof lossless>[0] & Parameters<typeof tolerant>[0];
+
 /** Checks the pair where it is made, so that a list of services needs no types of its own. Unknown fields are kept. */
 export function service<D extends CompatServiceDefinition>(definition: D, implementation: ServiceImplementation<D, WithCall>): Service {
-  const whole = lossless(definition as unknown as Parameters<typeof lossless>[0]) as unknown as D;
+  const whole = tolerant(lossless(definition as unknown as Definition)) as unknown as D;
   return { definition, addTo: (builder) => builder.add(whole, implementation) };
 }

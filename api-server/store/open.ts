@@ -4,6 +4,7 @@ import type { Clock } from "../../lib/clock.ts";
 import type { Random } from "../../lib/random.ts";
 import { MemoryStore } from "./memory.ts";
 import { newIdentity } from "./revision.ts";
+import type { SqliteFaults } from "./sqlite-protocol.ts";
 import { SqliteStore } from "./sqlite.ts";
 import { type DataLoss, type Store, StoreRefused } from "./store.ts";
 
@@ -16,6 +17,8 @@ export type OpenOptions = {
   onFatal: (error: Error) => void;
   /** Damage was found; reads go on. */
   onDataLoss?: (error: DataLoss) => void;
+  /** For tests of what a bad disk does. */
+  faults?: SqliteFaults | undefined;
 };
 
 /** `sqlite:/path/to/drover.db`, or `memory:` for one that dies with the process. */
@@ -26,8 +29,8 @@ export async function openStore(address: string, options: OpenOptions): Promise<
   if (scheme !== "sqlite" || !isAbsolute(place)) {
     throw new StoreRefused(`Cannot open the store "${address}": expected "sqlite:" with an absolute path, or "memory:"`);
   }
-  const { clock, create, onFatal, onDataLoss } = options;
-  return SqliteStore.open({ path: place, identity, create, clock, onFatal, ...(onDataLoss && { onDataLoss }) });
+  const { clock, create, onFatal, onDataLoss, faults } = options;
+  return SqliteStore.open({ path: place, identity, create, clock, onFatal, ...(onDataLoss && { onDataLoss }), ...(faults && { faults }) });
 }
 
 function split(address: string): [scheme: string, place: string] {

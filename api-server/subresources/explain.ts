@@ -101,7 +101,7 @@ function recordStep({ vm, instance, stranger }: Sorted): Finding {
   const details = [`VirtualMachine generation ${generation}, version ${resourceVersion}`, ...(instance ? instanceDetails(instance) : [])];
   if (deletionTimestamp) {
     const foreign = finalizers.filter((finalizer) => finalizer !== OWN_FINALIZER);
-    if (foreign.length > 0) return { verdict: HELD, summary: `Its deletion waits for ${foreign.join(", ")}, which Drover does not take off`, details };
+    if (foreign.length > 0 && !instance) return { verdict: HELD, summary: `Its deletion waits for ${foreign.join(", ")}, which Drover does not take off`, details };
     return { verdict: WAITING, summary: `It is being deleted and waits for ${finalizers.join(", ") || "nothing"}`, details };
   }
   if (stranger && powerOf(vm).intent === PowerIntent.RUN) {
@@ -134,13 +134,15 @@ function instanceDetails(instance: VirtualMachineInstance): string[] {
   ];
 }
 
-function controllerStep(evidence: Evidence): Finding {
+function controllerStep(evidence: Sorted): Finding {
   const { vm, instance, events } = evidence;
   const conditions = [...(vm.status?.conditions ?? []), ...(instance?.status?.conditions ?? [])];
+  const facts = conditions.map(({ type, status, reason, message }) => `${type} is ${STATUSES[status] ?? "unknown"}${reason && `: ${reason}`}${message && `, ${message}`}`);
   const details = [
-    ...conditions.map(({ type, status, reason, message }) => `${type} is ${STATUSES[status] ?? "unknown"}${reason && `: ${reason}`}${message && `, ${message}`}`),
+    ...new Set(facts), // The machine's conditions repeat its run's.
     ...events.slice(0, 3).map(({ reason, message, count }) => `event ${reason} (${count}): ${message}`),
   ];
+  if (evidence.stranger && shallRun(evidence)) return { verdict: WAITING, summary: "It waits until the name is free", details };
   const held = unacted(evidence) ?? refusedBy(conditions);
   if (held) return { verdict: HELD, summary: held, details };
   const generation = vm.metadata!.generation;
@@ -198,7 +200,8 @@ function agentStep({ vm, instance, node, domain }: Evidence): Finding {
   ];
   if (session?.state !== NodeSessionState.CONNECTED) {
     const since = session?.since ? ` since ${session.since.toISOString()}` : "";
-    return { verdict: HELD, summary: `The agent of "${status.nodeName}" is silent${since}: ${session?.message || "it has never connected"}`, details };
+    const why = session?.message || "it has never connected";
+    return { verdict: HELD, summary: `The agent of "${status.nodeName}" is silent${since}: ${why}: see whether drover-node-agent runs there`, details };
   }
   if (domain && "failed" in domain && domain.failed === "agent") return { verdict: HELD, summary: domain.message, details };
   return { details, ...reported(vm, status, node?.status?.report?.hypervisorConnected ?? false) };
@@ -211,7 +214,8 @@ function reported(vm: VirtualMachine, { claim, epoch, nodeName, ownerReport }: N
   const { state, message, pausedReason } = ownerReport;
   if (state === DomainState.START_FAILED) return { verdict: HELD, summary: `The agent of "${nodeName}" could not start it: ${message}` };
   if (state === DomainState.PAUSED) return { verdict: OK, summary: `The agent of "${nodeName}" reports it paused: ${pausedReason || message || "no reason was given"}` };
-  const wanted = powerOf(vm).intent === PowerIntent.RUN ? state === DomainState.RUNNING : state === DomainState.GONE;
+  const shallEnd = powerOf(vm).intent !== PowerIntent.RUN || vm.metadata!.deletionTimestamp !== undefined;
+  const wanted = shallEnd ? state === DomainState.GONE : state === DomainState.RUNNING;
   return { verdict: wanted ? OK : WAITING, summary: `The agent of "${nodeName}" reports it ${stateName(state)}` };
 }
 

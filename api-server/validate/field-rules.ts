@@ -5,6 +5,7 @@ import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator } from "@bufbuild/protovalidate";
 import type { Fault } from "../../lib/errors.ts";
 import type { Schema } from "./schema.ts";
+import { unreadable } from "./undecodable.ts";
 
 export interface FieldRules {
   /** Faults of a message, given as its bytes. Paths from the message's root. */
@@ -29,7 +30,7 @@ export function fieldRules(schema: Schema): FieldRules {
   return {
     check(typeName, bytes) {
       const descriptor = schema.message(typeName);
-      const message = fromBinary(descriptor, bytes);
+      const message = parsed(descriptor, bytes);
       const result = validator.validate(descriptor, message);
       if (result.kind === "error") throw result.error;
       const violations = result.violations ?? [];
@@ -39,6 +40,15 @@ export function fieldRules(schema: Schema): FieldRules {
       ];
     },
   };
+}
+
+/** The generated decoder lets a field of another wire type pass as an unknown one; here it is none of the message. */
+function parsed(descriptor: DescMessage, bytes: Uint8Array): ReturnType<typeof fromBinary> {
+  try {
+    return fromBinary(descriptor, bytes);
+  } catch (cause) {
+    throw unreadable(descriptor.typeName, cause);
+  }
 }
 
 type Fields = Record<string, unknown>;

@@ -7,7 +7,8 @@ import type { Kind } from "./kind.ts";
 /** "Ready", "Silent,SchedulingDisabled": what an operator looks for first. */
 export function nodeStatus({ spec, status }: Node): string {
   const connected = status?.session?.state === NodeSessionState.CONNECTED;
-  const working = status?.report?.hypervisorConnected ? "Ready" : "HypervisorUnreachable";
+  const reported = status?.report?.hypervisorConnected ? "Ready" : "HypervisorUnreachable";
+  const working = status?.report ? reported : "NotReportedYet";
   const session = word(NodeSessionState, status?.session?.state) || "NeverConnected";
   return [connected ? working : session, status?.fence && "Fenced", spec?.unschedulable && "SchedulingDisabled"].filter(Boolean).join(",");
 }

@@ -86,9 +86,9 @@ describe("api-server, asked for what it must refuse", function () {
       const first = web.metadata!;
       web = (await update({ ...web, metadata: { ...first, labels: { app: "new" } } }, ["metadata.labels"])).virtualMachine!;
       for (const resourceVersion of [first.resourceVersion, "other.1", "x", `${web.metadata!.resourceVersion}0`]) {
-        const { message } = await refusedAs("ABORTED", "CONFLICT", () => update({ ...web, metadata: { ...web.metadata!, resourceVersion } }));
+        const { message } = await refusedAs("ABORTED", "STALE_RESOURCE_VERSION", () => update({ ...web, metadata: { ...web.metadata!, resourceVersion } }));
         assert.match(message, /has changed since it was read/);
-        await refusedAs("ABORTED", "CONFLICT", ({ machines }) => machines.deleteVirtualMachine({ ...NAMED, uid: "", resourceVersion }));
+        await refusedAs("ABORTED", "STALE_RESOURCE_VERSION", ({ machines }) => machines.deleteVirtualMachine({ ...NAMED, uid: "", resourceVersion }));
       }
       await refusedAs("ABORTED", "UID_MISMATCH", ({ machines }) => machines.deleteVirtualMachine({ ...NAMED, uid: "other", resourceVersion: "" }));
       await refusedAs("ALREADY_EXISTS", "ALREADY_EXISTS", ({ machines }) => machines.createVirtualMachine({ ...ONCE, virtualMachine: wholeMachine() }));
@@ -115,10 +115,12 @@ describe("api-server, asked for what it must refuse", function () {
       const { spec } = changed(({ domain }) => {
         domain!.firmware!.uuid = "00000000-0000-4000-8000-000000000000";
       });
-      await invalid(() => update({ ...web, spec }), { "virtual_machine.spec.template.spec.domain.firmware.uuid": /must not change|fixed/ });
+      await invalid(() => update({ ...web, spec }), { "virtual_machine.spec.template.spec.domain.firmware.uuid": /must stay "5a6b0b2e-.*: it is the machine's identity/ });
       await invalid(() => update({ ...web, spec: { ...web.spec!, runStrategy: 77 as never } }), { "virtual_machine.spec.run_strategy": /./ });
       await invalid(() => update({ ...web, metadata: { ...web.metadata!, labels: { a: "b c" } } }), { 'virtual_machine.metadata.labels["a"]': /characters/ });
-      await invalid(() => update({ ...web, spec: undefined }, ["spec"]), { "virtual_machine.spec": /required/ });
+      await invalid(() => update({ ...web, spec: undefined }, ["spec"]), {
+        "virtual_machine.spec": /required/, "virtual_machine.spec.template.spec.domain.firmware.uuid": /must stay/,
+      });
     });
 
     it("an id that was used for another request; the same one is answered as it was", async () => {

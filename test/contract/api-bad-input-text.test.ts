@@ -76,9 +76,9 @@ function texts(type: DescMessage, message: Message, path: string, reach: (root: 
 const bytes = VirtualMachine.encode(wholeMachine({ name: "web", namespace: "default" })).finish();
 const all = texts(machineType, fromBinary(machineType, bytes) as unknown as Message, "virtual_machine", (root) => root);
 
-function machineWith({ set }: Text, text: string): VirtualMachine {
+function machineWith(place: Text, text: string): VirtualMachine {
   const message = fromBinary(machineType, bytes);
-  set(message as unknown as Message, text);
+  place.set(message as unknown as Message, text);
   return VirtualMachine.decode(toBinary(machineType, message));
 }
 

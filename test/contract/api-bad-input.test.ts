@@ -123,7 +123,7 @@ const metadataCases: MachineCase[] = [
   ["annotations of more than 64 KiB", () => wholeMachine({ name: "web", annotations: { note: "x".repeat(65_536) } }), { "virtual_machine.metadata.annotations": /at most 65536 bytes together: current size is 65540/ }],
   ...[0, 6, 99, -1].map((runStrategy): MachineCase => [`the run strategy ${runStrategy}`, () => {
     const machine = wholeMachine();
-    return { ...machine, spec: { ...machine.spec!, runStrategy } };
+    return { ...machine, spec: { ...machine.spec!, runStrategy: runStrategy as never } };
   }, { "virtual_machine.spec.run_strategy": /./ }]),
   ["no template", () => ({ ...wholeMachine(), spec: { runStrategy: 3, template: undefined } }), { "virtual_machine.spec.template": /required/ }],
   ["no spec", () => ({ ...wholeMachine(), spec: undefined }), { "virtual_machine.spec": /required/ }],

@@ -21,15 +21,17 @@ import { Program } from "../lab/process.ts";
 
 const LISTENING = /"address":"127\.0\.0\.1:0","port":(\d+)/;
 const CALL_MS = 10_000;
+/** Both libraries have an enum of them. */
+const STATUSES: Record<number, Status> = Object.fromEntries(Object.values(Status).filter((code) => typeof code === "number").map((code) => [code, code]));
 
-const clientsOf = ({ client }: Connection) => ({
-  machines: client(VirtualMachineServiceDefinition),
-  instances: client(VirtualMachineInstanceServiceDefinition),
-  migrations: client(MigrationServiceDefinition),
-  nodes: client(NodeServiceDefinition),
-  volumes: client(VolumeServiceDefinition),
-  spaces: client(NamespaceServiceDefinition),
-  events: client(EventServiceDefinition),
+const clientsOf = (connection: Connection) => ({
+  machines: connection.client(VirtualMachineServiceDefinition),
+  instances: connection.client(VirtualMachineInstanceServiceDefinition),
+  migrations: connection.client(MigrationServiceDefinition),
+  nodes: connection.client(NodeServiceDefinition),
+  volumes: connection.client(VolumeServiceDefinition),
+  spaces: connection.client(NamespaceServiceDefinition),
+  events: connection.client(EventServiceDefinition),
 });
 export type Clients = ReturnType<typeof clientsOf>;
 
@@ -55,7 +57,7 @@ export async function startServer() {
     records: () => recordsOf(admin),
     /** The status that an RPC answers to these bytes. */
     send: (path: string, bytes: Buffer) => new Promise<Status>((resolve) => {
-      raw.makeUnaryRequest(path, (sent: Buffer) => sent, (got) => got, bytes, { deadline: Date.now() + CALL_MS }, (error) => resolve(error?.code ?? Status.OK));
+      raw.makeUnaryRequest(path, (sent: Buffer) => sent, (got) => got, bytes, { deadline: Date.now() + CALL_MS }, (error) => resolve(STATUSES[error?.code ?? 0] ?? Status.UNKNOWN));
     }),
     async [Symbol.asyncDispose]() {
       raw.close();
@@ -96,17 +98,19 @@ export async function refusal(attempt: Promise<unknown>): Promise<Refusal> {
   const error = await attempt.then((answer) => assert.fail(`was not refused: ${JSON.stringify(answer)?.slice(0, 500)}`), (caught: unknown) => caught);
   assert.ok(error instanceof ClientError, String(error));
   const extra = error instanceof RichClientError ? error.extra : [];
-  const of = <T>(type: string) => extra.find((detail) => detail.$type === type) as T | undefined;
-  const info = of<ErrorInfo>(ErrorInfo.$type);
+  const of = (type: string): unknown => extra.find((detail) => detail.$type === type);
+  const info = of(ErrorInfo.$type) as ErrorInfo | undefined;
+  const bad = of(BadRequest.$type) as BadRequest | undefined;
+  const unmet = of(PreconditionFailure.$type) as PreconditionFailure | undefined;
   const fields = new Map<string, string[]>();
-  for (const { field, description } of of<BadRequest>(BadRequest.$type)?.fieldViolations ?? []) fields.set(field, [...(fields.get(field) ?? []), description]);
+  for (const { field, description } of bad?.fieldViolations ?? []) fields.set(field, [...(fields.get(field) ?? []), description]);
   return {
     code: Status[error.code],
     message: error.details,
     reason: info?.reason ?? "",
     metadata: { ...info?.metadata },
     fields,
-    preconditions: (of<PreconditionFailure>(PreconditionFailure.$type)?.violations ?? []).map(({ type }) => type),
+    preconditions: (unmet?.violations ?? []).map(({ type }) => type),
   };
 }
 

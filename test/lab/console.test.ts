@@ -110,13 +110,12 @@ describe("a guest's console", () => {
 
   it("begins anew with each run: a follower of the old run ends, and logs shows the new one alone", async () => {
     const machine = await Machine.running(fleet, "again");
-    const follower = await Follower.start(fleet, "again");
+    await using follower = await Follower.start(fleet, "again");
     await follower.beyond(1);
     const [before] = follower.ticks();
     await fleet.drover("restart", "again", "--force", "--wait");
-    const exit = await Promise.race([follower.program.exited, new Promise<undefined>((resolve) => { setTimeout(resolve, 15_000).unref(); })]);
-    await follower[Symbol.asyncDispose]();
-    assert.deepEqual(exit, { code: 0, signal: null }, `it ended by itself; remarks: ${follower.remarks()}`);
+    await waitFor("the follower to end by itself", () => !follower.program.isAlive() || undefined);
+    assert.deepEqual(await follower.program.exited, { code: 0, signal: null }, follower.remarks());
     const tick = await machine.tick(({ boot }) => boot !== before!.boot);
     assert.ok(tick.count >= 1);
     // Its disk may speak of the run before; its console may not.

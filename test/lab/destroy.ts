@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { removeLink } from "./network.ts";
-import { isAlive, signalProcess } from "./proc-table.ts";
+import { isAlive, leadersOf, pidsInNamespaceOf, signalPid, signalProcess } from "./proc-table.ts";
 import { run, waitFor } from "./process.ts";
 import { knownDirectories, readState, releaseSubnet, removeDanglingLinks, type LabState } from "./state.ts";
 
@@ -44,7 +44,11 @@ export async function sweepLabs(): Promise<void> {
 async function endProcesses({ hosts, processes }: LabState): Promise<void> {
   // The caller may be among them: the guard that cleans up after a dead maker is part of the lab.
   const all = [...hosts.flatMap((host) => host.processes), ...processes].filter(({ pid }) => pid !== process.pid);
+  // A host's own shell is one of this machine's processes; only what is behind its first process is the host.
+  const inside = hosts.flatMap((host) => host.processes.map(({ pid }) => pidsInNamespaceOf(pid)).filter((pids) => !pids.includes(process.pid)));
+  const leaders = inside.flatMap(leadersOf);
   for (const identity of all) signalProcess(identity, "SIGKILL");
+  for (const pid of leaders) signalPid(pid, "SIGKILL");
   await waitFor("the lab's processes to end", () => !all.some(isAlive) || undefined);
 }
 

@@ -11,7 +11,7 @@ import { REPOSITORY } from "./guest.ts";
 import { Libvirtd } from "./libvirtd.ts";
 import { attachHost, PREFIX_BITS, removeLink, setLink, type Direction } from "./network.ts";
 import {
-  childrenOf, identityOf, isAlive, isStopped, nameOf, parentOf, pidsInNamespaceOf, signalPid, signalProcess,
+  childrenOf, identityOf, isAlive, isStopped, leadersOf, pidsInNamespaceOf, signalPid, signalProcess,
   type ProcessIdentity,
 } from "./proc-table.ts";
 import { Program, run, waitFor, type ProgramOptions } from "./process.ts";
@@ -131,11 +131,9 @@ export class LabHost {
     });
   }
 
-  /** nsenter stops itself with the program it leads to, outside the host, so it is woken as well. */
   thaw(): void {
     const pids = this.pids();
-    const leaders = pids.map(parentOf).filter((pid) => pid !== undefined && !pids.includes(pid) && nameOf(pid) === "nsenter");
-    for (const pid of [...pids, ...leaders]) signalPid(pid!, "SIGCONT");
+    for (const pid of [...pids, ...leadersOf(pids)]) signalPid(pid, "SIGCONT");
   }
 
   /** Every process of the host, by its outside number. */

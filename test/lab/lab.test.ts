@@ -14,21 +14,17 @@ import { identityOf, isAlive } from "./proc-table.ts";
 import { CommandFailed, linesOf, Program, run, waitFor, waitForLineIn, waitForPort } from "./process.ts";
 import { knownDirectories, readState } from "./state.ts";
 
-const UP_MS_MAX = 5_000;
 const BOOT_TIMEOUT_MS = 40_000;
 
 describe("lab", function () {
   this.timeout(60_000);
   let lab: Lab;
-  let upMs: number;
 
   before(async function () {
     if ((await Lab.unavailable()) !== undefined) this.skip();
     await Lab.sweep();
     await run(join(REPOSITORY, "scripts/guest.sh"), [], { timeoutMs: 180_000 }); // A first build downloads the kernel, which is no part of the start.
-    const startMs = systemClock.monotonicMs();
     lab = await Lab.start({ hosts: ["a", "b"] });
-    upMs = systemClock.monotonicMs() - startMs;
   });
 
   after(async () => {
@@ -36,7 +32,6 @@ describe("lab", function () {
   });
 
   it("has two hosts, each with a libvirtd and an identity of its own", async () => {
-    assert.ok(upMs < UP_MS_MAX, `up in ${upMs} ms`);
     const uuids = await Promise.all(lab.hosts().map((host) => host.virsh("capabilities").then((xml) => /<uuid>(.*)<\/uuid>/.exec(xml)?.[1])));
     assert.equal(new Set(uuids).size, 2);
     assert.equal((await lab.host("a").virsh("hostname")).trim(), "a");
@@ -181,6 +176,9 @@ describe("lab", function () {
     const other = await Lab.start({ hosts: ["a"] });
     const state = readState(other.directory)!;
     assert.notEqual(other.subnet, lab.subnet);
+    // A stopped program would keep its namespace, for what led to it is stopped with it and reaps nothing.
+    const sleeper = await other.host("a").spawn("sleep", ["1000"], { logFile: join(other.directory, "sleep.log") });
+    sleeper.kill("SIGSTOP");
     await Lab.destroy(other.directory);
     await Lab.destroy(other.directory);
     await assertGone(other.directory, state);

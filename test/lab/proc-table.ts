@@ -55,6 +55,14 @@ export function pidsInNamespaceOf(pid: number): number[] {
   return namespace === undefined ? [] : allPids().filter((other) => pidNamespaceOf(other) === namespace);
 }
 
+/**
+ * The nsenter processes outside that lead to these: each stops itself together with the program it leads to, and a
+ * stopped one reaps nothing, so that the namespace behind it could never end.
+ */
+export function leadersOf(pids: readonly number[]): number[] {
+  return pids.map(parentOf).filter((pid) => pid !== undefined && !pids.includes(pid) && nameOf(pid) === "nsenter") as number[];
+}
+
 /** The outside number of the process that is called `insidePid` in the pid namespace of `pid`. */
 export function outsidePid(pid: number, insidePid: number): number | undefined {
   return pidsInNamespaceOf(pid).find((other) => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { ConditionStatus } from "../../../../gen/drover/v1/meta.ts";
 import { NodeSessionState } from "../../../../gen/drover/v1/node.ts";
-import { PowerIntent, RunOutcome } from "../../../../gen/drover/v1/virtual_machine.ts";
+import { ExplainVerdict, PowerIntent, RunOutcome } from "../../../../gen/drover/v1/virtual_machine.ts";
 import { DomainState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { explain } from "../../../../api-server/subresources/explain.ts";
 import type { Evidence } from "../../../../api-server/subresources/explain.ts";
@@ -62,6 +62,16 @@ describe("explain", () => {
   it("waits with a machine that is being deleted for what is on its way", () => {
     const { heldAt } = explain({ ...well, vm: machine({ deleting: true }), instance: instance({ deleting: true }) });
     assert.equal(heldAt, -1);
+    const { steps } = explain({ ...well, vm: held("example.com/backup"), instance: instance({ deleting: true }) });
+    assert.equal(steps[1]!.verdict, ExplainVerdict.WAITING, "its run ends first");
+    assert.equal(steps[3]!.verdict, ExplainVerdict.WAITING, "it is not as it shall be while it runs");
+  });
+
+  it("says each fact once, and blames the controller for nothing that it cannot do", () => {
+    const { conditions } = fails("NodeReachable", "node a does not answer");
+    const { steps } = explain({ ...well, vm: machine({ status: { conditions } }), instance: instance({ status: { conditions } }) });
+    assert.equal(steps[2]!.details.length, 1);
+    assert.equal(explain({ ...well, instance: instance({ owned: false }) }).steps[2]!.verdict, ExplainVerdict.WAITING);
   });
 
   it("finds nothing wrong with a machine that runs", () => {

@@ -1,0 +1,35 @@
+/**
+ * libvirt's test driver as a host that emulates: it keeps domains and tells of them without running anything, which
+ * shows what the control plane itself costs. It knows no boards and no processor models, so it is given one of each.
+ */
+import type { HostInventory, Hypervisor } from "./hypervisor.ts";
+import type { LibvirtHypervisor } from "./libvirt-hypervisor.ts";
+
+const BOARD = "pc-q35-7.2";
+const MODEL = "qemu64";
+
+export function testDriverHypervisor(hypervisor: LibvirtHypervisor): Hypervisor {
+  return {
+    ...hypervisor,
+    start: (signal) => hypervisor.start(signal),
+    events: (signal) => hypervisor.events(signal),
+    close: () => hypervisor.close(),
+    inventory: async (domainType) => asEmulated(await hypervisor.inventory(domainType)),
+    define: (xml) => hypervisor.define(forTestDriver(xml)),
+  };
+}
+
+function asEmulated(inventory: HostInventory): HostInventory {
+  return {
+    ...inventory,
+    architecture: "x86_64",
+    machineTypes: [BOARD],
+    machineAliases: { q35: BOARD },
+    cpuModels: { ...inventory.cpuModels, usable: [MODEL] },
+  };
+}
+
+/** It takes domains of its own type and architecture alone. */
+export function forTestDriver(xml: string): string {
+  return xml.replace(/^(\s*<domain) type=(['"])\w+\2/, "$1 type='test'").replace(/<type arch=[^>]*>hvm/, "<type arch='i686'>hvm");
+}
