@@ -13,7 +13,7 @@ export type TlsFiles = { ca: string; cert: string; key: string };
 export type Connection = {
   channel: Channel;
   /** A client for one service on this channel. Calls take `{ signal, deadline }`. */
-  client<D extends CompatServiceDefinition>(definition: D): Client<D, DeadlineOptions>;
+  client: <D extends CompatServiceDefinition>(definition: D) => Client<D, DeadlineOptions>;
 } & Disposable;
 
 const KIB = 1024;

@@ -78,7 +78,8 @@ Everything it keeps is below ${DIRECTORY}, with the logs in ${inside("log")}. Ct
 const died = Promise.race(children.map(async (child) => once(child, "exit").then(() => child)));
 const first = await Promise.race([ended, died]);
 for (const child of children) child.kill("SIGTERM");
-await Promise.all(children.map((child) => (child.exitCode === null && child.signalCode === null ? once(child, "exit") : undefined)));
+const runs = ({ exitCode, signalCode }: ChildProcess) => exitCode === null && signalCode === null;
+await Promise.all(children.filter(runs).map((child) => once(child, "exit")));
 if (typeof first === "string") process.exit(0);
 process.stderr.write(`${first.spawnargs[1]} ended: see ${inside("log")}\n`);
 process.exit(1);

@@ -26,7 +26,7 @@ step "proto lint" buf lint
 step "proto format" buf format --diff --exit-code
 step "proto breaking" buf breaking --against proto/baseline.binpb
 step "unit and contract tests" mocha 'test/unit/**/*.test.ts' 'test/contract/**/*.test.ts' 'test/*.test.ts'
-step "tests on real hosts" mocha --config test/lab/mocharc.json
+step "tests on real hosts" mocha --config test/lab/mocharc.json 'test/lab/*.test.ts'
 
 node scripts/test-summary.ts "$DROVER_TEST_SUMMARY"
 exit "$failed"

@@ -12,6 +12,7 @@ import {
   OwnerReport,
 } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { MigrationPhase } from "../../gen/drover/v1/migration.ts";
+import { holds, withFacts } from "../conditions.ts";
 import { isKnown } from "../known.ts";
 import type { Instance, Migration } from "../objects.ts";
 import type { KnownPhase } from "./story.ts";
@@ -46,6 +47,7 @@ export function handedOff(instance: Instance, grant: InstanceMigration, now: Dat
       epoch,
       claim: OwnerClaim.create({ epoch, nodeName, boot: target?.boot, agentInstance }),
       ownerReport: OwnerReport.create({ nodeName, epoch, agentInstance, state: DomainState.RUNNING, reason: "migrated", observed: now }),
+      conditions: withFacts(status.conditions, [holds("Scheduled", "Bound", `moved to node ${nodeName}`)], now),
       migration: { ...grant, handedOff: true },
     },
   };

@@ -18,7 +18,7 @@ import type { LabHost } from "./host.ts";
 import { CommandFailed, linesOf, run, waitFor, waitForSocket } from "./process.ts";
 import type { Program } from "./process.ts";
 
-const READY_TIMEOUT_MS = 20_000;
+const READY_TIMEOUT_MS = 60_000;
 const LOG_LINES = 8;
 const AGENTS_PORT = 7444;
 const USERS_PORT = 7443;

@@ -13,6 +13,13 @@ import type { CallbackName } from "./symbols.ts";
 import type { Library, Pointer } from "./library.ts";
 import { readTypedParams } from "./typed-params.ts";
 
+/** libvirt's word for why a connection closed, as a sentence for the node's record. */
+const LOST: Readonly<Record<string, string>> = {
+  eof: "libvirt closed the connection",
+  keepalive: "libvirt has stopped answering",
+  client: "the connection to libvirt was closed",
+};
+
 type Listener = (event: HostEvent) => void;
 type DomainEventName = Exclude<CallbackName, "timer" | "closed">;
 
@@ -56,7 +63,7 @@ export class EventRelay {
     };
     this.#callbacks = Object.entries(on).map(([name, pointer]) => [EVENT_IDS[name as DomainEventName], pointer]);
     this.#closed = library.callback("closed", (_connection: Pointer, reason: number, opaque: number | bigint) => {
-      this.#tell(opaque, () => ({ type: "disconnected", reason: closeReasonNames[reason] ?? "unknown" }));
+      this.#tell(opaque, () => ({ type: "disconnected", reason: LOST[closeReasonNames[reason] ?? ""] ?? "the connection to libvirt was lost" }));
     });
   }
 

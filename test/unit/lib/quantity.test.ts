@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import { assert as check, bigInt, property } from "fast-check";
 import { formatBytes, parseQuantity, quantityBytes } from "../../../lib/quantity.ts";
 
 describe("quantity", () => {
@@ -14,7 +14,7 @@ describe("quantity", () => {
   });
 
   it("never rounds: every whole number of bytes comes back", () => {
-    fc.assert(fc.property(fc.bigInt({ min: 0n, max: 2n ** 80n }), (bytes) => parseQuantity(String(bytes)) === bytes));
+    check(property(bigInt({ min: 0n, max: 2n ** 80n }), (bytes) => parseQuantity(String(bytes)) === bytes));
   });
 
   it("refuses as a number what a number cannot hold", () => {
