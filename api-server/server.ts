@@ -49,6 +49,7 @@ export const MIB = 1024 * 1024;
 
 const LIMITS: ChannelOptions = {
   "grpc.max_concurrent_streams": 1000,
+  "grpc.enable_channelz": 0, // Nobody reads its books, and each call pays for them.
   // In MB: what one connection may hold in nghttp2.
   "grpc-node.max_session_memory": 10,
   "grpc.keepalive_time_ms": 30_000,

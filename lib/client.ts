@@ -28,6 +28,7 @@ const OPTIONS: ChannelOptions = {
   "grpc.max_reconnect_backoff_ms": 2_000,
   "grpc.max_receive_message_length": 16 * KIB * KIB,
   "grpc.use_local_subchannel_pool": 1,
+  "grpc.enable_channelz": 0, // Nobody reads its books, and each call pays for them.
 };
 
 /** Does not wait for the server: the first call does. `server` is `host:port` or `unix:///path`. */

@@ -51,6 +51,8 @@ export type Kind<T extends Resource> = {
   changed?(before: T, after: T, context: { now: Date; requestId: string }): T;
   /** The same object with each secret replaced; `place` names a secret in all versions. */
   mapSecrets?(object: T, replace: (secret: SecretValue, place: string) => SecretValue): T;
+  /** The highest ownership epoch that was handed out; for kinds that continue the epochs of their owner. */
+  grantedEpoch?(object: T): number;
   /** The default of a deletion's grace; absent for kinds whose deletion has none. */
   gracePeriodSeconds?(object: T): number;
 };

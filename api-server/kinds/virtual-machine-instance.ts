@@ -42,5 +42,6 @@ export const virtualMachineInstances: Kind<VirtualMachineInstance> = {
   },
   validateChange: unchangedSpec,
   mapSecrets: (vmi, replace) => (vmi.spec ? { ...vmi, spec: mapMachineSecrets(vmi.spec, replace) } : vmi),
+  grantedEpoch: (vmi) => vmi.status?.lastGrantedEpoch ?? 0,
   gracePeriodSeconds: (vmi) => vmi.spec?.terminationGracePeriodSeconds ?? 0,
 };

@@ -15,10 +15,10 @@ export async function adoptSecrets<T extends Resource>(revealed: Reads, kind: Ki
   const owner = ownerReferences.find(({ kind: name }) => name === virtualMachines.name);
   const wanted = [...secretsOf(kind, object)].filter(([, { value, digest }]) => value === "" && digest !== "");
   if (!owner || wanted.length === 0) return new Map();
-  const vm = await revealed.get(virtualMachines, { namespace, name: owner.name });
-  const held = secretsOf(virtualMachines, vm);
+  const vm = await revealed.find(virtualMachines, { namespace, name: owner.name });
+  const held = vm ? secretsOf(virtualMachines, vm) : new Map<string, SecretValue>();
   const differs = wanted.some(([place, { digest }]) => held.get(place)?.digest !== digest);
-  if (metaOf(vm).uid !== owner.uid || differs) {
+  if (!vm || metaOf(vm).uid !== owner.uid || differs) {
     throw new Aborted(`Cannot take over the secrets of "${namespace}/${owner.name}": it has changed`, { reason: "OWNER_CHANGED" });
   }
   return held;

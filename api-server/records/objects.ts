@@ -15,6 +15,7 @@ import type { FieldRules } from "../validate/field-rules.ts";
 import type { Schema } from "../validate/schema.ts";
 import { decodeObject, encodeObject } from "./codec.ts";
 import { adoptSecrets } from "./adoption.ts";
+import { checkLineage } from "./lineage.ts";
 import { Decoders, StoreReads } from "./reads.ts";
 import { answerOf } from "./replay.ts";
 import { hideSecrets, keepSecrets, secretsOf } from "./secrets.ts";
@@ -67,7 +68,9 @@ export class StoreObjects implements Objects {
     await this.#checkNamespace(kind, born);
     const bytes = encodeObject(kind, born);
     const key = storeKey(kind, keyOf(born));
-    if (call.validateOnly) return this.#wouldCreate(kind, born, key);
+    if ((call.validateOnly || kind.grantedEpoch) && (await this.#options.store.get(key))) return this.#taken(kind, key, call);
+    await checkLineage(this, kind, born);
+    if (call.validateOnly) return hideSecrets(kind, born);
     try {
       return this.#answer(kind, await this.#commit({ key, expected: null, value: bytes }, call));
     } catch (error) {
@@ -176,9 +179,11 @@ export class StoreObjects implements Objects {
     return answerOf(this.#options.store, { kind, entry: error.entry, call });
   }
 
-  async #wouldCreate<T extends Resource>(kind: Kind<T>, born: T, key: string): Promise<T> {
-    if (await this.#options.store.get(key)) throw new AlreadyExists(`"${key}" exists already`);
-    return hideSecrets(kind, born);
+  /** It may be the call's own first sending that took the name just now. */
+  async #taken<T extends Resource>(kind: Kind<T>, key: string, call: Call): Promise<T> {
+    const done = await this.replayed(kind, call);
+    if (done) return done;
+    throw new AlreadyExists(`"${key}" exists already`);
   }
 
   async #checkNamespace<T extends Resource>(kind: Kind<T>, object: T): Promise<void> {

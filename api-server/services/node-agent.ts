@@ -12,6 +12,7 @@ import { virtualMachines } from "../kinds/virtual-machine.ts";
 import { volumes } from "../kinds/volume.ts";
 import type { Call, Objects, WithCall } from "../objects.ts";
 import type { Assignments } from "../sessions/assignments.ts";
+import { ClaimTurns } from "../sessions/claim-turns.ts";
 import { PROTOCOL } from "../sessions/node-sessions.ts";
 import type { NodeSessions } from "../sessions/node-sessions.ts";
 import type { NodeSession } from "../sessions/session.ts";
@@ -33,13 +34,17 @@ export type NodeAgentParts = ReportParts & {
   log: Logger;
 };
 
+type Claims = NodeAgentParts & { turns: ClaimTurns };
+
 const HELLO_TIMEOUT_MS = 10_000;
 
 export function nodeAgentService(parts: NodeAgentParts): NodeAgentServiceImplementation<WithCall> {
+  const { objects, assignments } = parts;
+  const claims = { ...parts, turns: new ClaimTurns({ objects, assigned: (node) => assignments.concerning(node) }) };
   return {
     session: (requests, { call, signal }) => session(parts, { node: nodeOf(call), requests, signal }),
     renew: async ({ sessionId }, { call }) => ({ leaseMs: parts.sessions.renew(nodeOf(call), sessionId) }),
-    claim: (request, { call }) => claimInstance(parts, request, call),
+    claim: (request, { call }) => claimInstance(claims, request, call),
     report: async (request, { call }) => ({ resourceVersion: await acceptReport(parts, request, { ...call, node: nodeOf(call) }) }),
     lookupMachine: (request) => lookupMachine(parts, request),
     attach: (requests, { call }) => parts.tunnels.attach(nodeOf(call), requests),
@@ -105,16 +110,17 @@ async function listen(incoming: AsyncIterator<SessionRequest>, opened: NodeSessi
   }
 }
 
-async function claimInstance({ objects, sessions }: NodeAgentParts, request: ClaimRequest, call: Call): Promise<ClaimResponse> {
+async function claimInstance({ objects, sessions, turns }: Claims, request: ClaimRequest, call: Call): Promise<ClaimResponse> {
   const { vmiUid, epoch, boot, agentInstance } = request;
   const nodeName = nodeOf(call);
   sessions.present(nodeName, agentInstance);
   if (!boot) throw new InvalidArgument([{ path: "boot", message: "is required" }]);
   const key = { namespace: request.namespace || "default", name: request.name };
-  const { status } = await objects.get(virtualMachineInstances, key);
-  const held = await Promise.all((status?.heldVolumes ?? []).map((name) => objects.find(volumes, { name })));
+  const current = await objects.get(virtualMachineInstances, key);
+  const held = await Promise.all((current.status?.heldVolumes ?? []).map((name) => objects.find(volumes, { name })));
   const claiming = { nodeName, vmiUid, epoch, boot, agentInstance, volumes: held };
-  await objects.change(virtualMachineInstances, key, (vmi) => claim(vmi, claiming), asServer(call));
+  const record = () => objects.change(virtualMachineInstances, key, (vmi) => claim(vmi, claiming), asServer(call));
+  if (claim(current, claiming)) await turns.take(current, nodeName, record);
   return { instance: await objects.revealed.get(virtualMachineInstances, key) };
 }
 

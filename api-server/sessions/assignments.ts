@@ -59,6 +59,11 @@ export class Assignments {
     if (this.#outboxes.get(node) === outbox) this.#outboxes.delete(node);
   }
 
+  /** The instances that concern the node, as far as the watch has come. */
+  concerning(node: string): Instance[] {
+    return [...this.#instances.values()].filter((instance) => roleOf(instance, node) !== undefined);
+  }
+
   /** Calls the listener with every later state of an instance, undefined when it is gone. */
   listen(uid: string, listener: Listener): Disposable {
     const listeners = this.#listeners.get(uid) ?? new Set();

@@ -1,9 +1,12 @@
 /** An agent's taking of a machine: the compare-and-set after which, and only after which, it may define and start it. Pure. */
 import type { BootIdentity } from "../../gen/drover/v1/meta.ts";
 import type { VirtualMachineInstanceSpec } from "../../gen/drover/v1/machine.ts";
+import type { Node } from "../../gen/drover/v1/node.ts";
 import { Phase, VirtualMachineInstanceStatus } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { OwnerClaim, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Volume } from "../../gen/drover/v1/volume.ts";
+import { roomFor } from "../../lib/capacity.ts";
+import { formatBytes } from "../../lib/quantity.ts";
 import { isFinal } from "./phase.ts";
 import { refuse, VMI } from "./refusal.ts";
 
@@ -37,6 +40,15 @@ export function claim(vmi: VirtualMachineInstance, claiming: Claiming): VirtualM
   requireVolumes(vmi, claiming.volumes);
   const { epoch, nodeName, boot, agentInstance } = claiming;
   return { ...vmi, status: { ...status, claim: { epoch, nodeName, boot, agentInstance } } };
+}
+
+/** Whoever has taken memory already keeps it; a node that has reported nothing yet is not judged. */
+export function requireRoom(vmi: VirtualMachineInstance, { node, others }: { node: Node | undefined; others: readonly VirtualMachineInstance[] }): void {
+  if (!node?.status?.report) return;
+  const { neededBytes, freeBytes } = roomFor(vmi, { node, others });
+  if (neededBytes <= freeBytes) return;
+  const message = `It needs ${formatBytes(neededBytes)} of memory and "${node.metadata?.name}" has ${formatBytes(Math.max(0, freeBytes))} left`;
+  refuse("NO_CAPACITY", { plural: VMI, object: vmi }, message);
 }
 
 function stands(claim: OwnerClaim | undefined, { nodeName, epoch, boot }: Claiming): boolean {

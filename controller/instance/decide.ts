@@ -2,13 +2,13 @@
 import { EventType } from "../../gen/drover/v1/event.ts";
 import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
 import { Phase, ReleaseReason, VirtualMachineInstanceStatus } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { demandOf } from "../../lib/capacity.ts";
 import { NOTHING, sameMessage } from "../actions.ts";
 import type { Action, Decision, Notice } from "../actions.ts";
 import { conditionOf, fails, holds, withFacts } from "../conditions.ts";
 import type { Fact } from "../conditions.ts";
 import { isKnown } from "../known.ts";
 import type { Instance, Machine, NodeRecord, VolumeRecord } from "../objects.ts";
-import { demandOf } from "../scheduler/demand.ts";
 import { resolveHardware } from "../scheduler/hardware.ts";
 import { explain, schedule } from "../scheduler/schedule.ts";
 import type { Snapshot } from "../scheduler/snapshot.ts";
@@ -17,6 +17,8 @@ import { heldBy, holderOf, liveMigrationFault, volumesFor, writableDisks } from 
 
 /** A look at the fleet now and then, for what no change announces. */
 const UNPLACED_RECHECK_MS = 15_000;
+/** Others taking the node's last memory announce nothing about the one that is left over. */
+const UNTAKEN_RECHECK_MS = 5_000;
 
 export type Observed = {
   instance: Instance;
@@ -25,6 +27,8 @@ export type Observed = {
   node?: NodeRecord | undefined;
   silent: boolean;
   fenced: boolean;
+  /** Others have taken the memory of the node that it is bound to, so that its own claim is refused. */
+  crowdedOut: boolean;
   snapshot: () => Snapshot;
   volume: (name: string) => VolumeRecord | undefined;
   volumesOfImage: (pool: string, image: string) => readonly VolumeRecord[];
@@ -38,12 +42,12 @@ export function decide(observed: Observed): Decision {
   if (metadata.deletionTimestamp) return { actions: status.migration ? [] : release(observed) };
   if (isFinal(instance)) return NOTHING;
   if (status.nodeName === "") return place(observed);
-  if (!status.claim && silent) return { actions: [{ do: "put-instance", instance: unbound(observed) }] };
+  if (!status.claim && (silent || observed.crowdedOut)) return { actions: [{ do: "put-instance", instance: unbound(observed) }] };
   const fence = node?.status.fence;
   if (fenced && fence && !status.migration) {
     return { actions: [{ do: "delete-instance", instance, graceSeconds: 0, fence: { node: status.nodeName, id: fence.id } }] };
   }
-  return { actions: reachability(observed) };
+  return { actions: reachability(observed), ...(!status.claim && { recheckMs: UNTAKEN_RECHECK_MS }) };
 }
 
 /** Only on evidence, and only after the machine's record has the run's end and its epochs. */
@@ -66,9 +70,11 @@ function isRecorded({ instance, machine }: Observed): boolean {
 }
 
 /** Nobody has claimed it, so it may be bound again elsewhere, under a higher epoch. A claim under way loses the race. */
-function unbound({ instance, now }: Observed): Instance {
+function unbound({ instance, silent, now }: Observed): Instance {
   const { status } = instance;
-  const fact = fails("Scheduled", "NodeSilent", `node ${status.nodeName} fell silent before it took the machine`);
+  const fact = silent
+    ? fails("Scheduled", "NodeSilent", `node ${status.nodeName} fell silent before it took the machine`)
+    : fails("Scheduled", "NodeFull", `node ${status.nodeName} has no memory left for the machine`);
   const conditions = withFacts(status.conditions, [fact], now);
   return { ...instance, status: { ...status, nodeName: "", phase: Phase.SCHEDULING, heldVolumes: [], conditions } };
 }

@@ -1,7 +1,8 @@
 /** Gathers what one instance's decision is made on. */
+import { roomFor } from "../../lib/capacity.ts";
 import type { Context } from "../context.ts";
 import { isFenced, isSilent } from "../node/liveness.ts";
-import type { Instance, Machine } from "../objects.ts";
+import type { Instance, Machine, NodeRecord } from "../objects.ts";
 import { takeSnapshot } from "../scheduler/snapshot.ts";
 import { owns } from "../virtual-machine/decide.ts";
 import type { Observed } from "./decide.ts";
@@ -17,11 +18,19 @@ export function observe(key: string, context: Context): Observed | undefined {
     node,
     silent: isSilent(node),
     fenced: isFenced(node),
+    crowdedOut: node !== undefined && isCrowdedOut(instance, { node, others: instances.by("node", instance.status.nodeName) }),
     snapshot: () => snapshotFor(instance, context),
     volume: (name) => volumes.get(name),
     volumesOfImage: (pool, image) => volumes.by("image", `${pool}/${image}`),
     now: context.clock.now(),
   };
+}
+
+/** As the API server judges a claim: whoever has claimed already is in, and a node that has reported nothing turns nobody away. */
+function isCrowdedOut(instance: Instance, { node, others }: { node: NodeRecord; others: readonly Instance[] }): boolean {
+  if (instance.status.claim || !node.status.report) return false;
+  const { neededBytes, freeBytes } = roomFor(instance, { node, others });
+  return neededBytes > freeBytes;
 }
 
 export function snapshotFor(instance: Instance, { caches, limits }: Context) {

@@ -1,11 +1,11 @@
 /** Gathers what the decision about one instance's migrations is made on. */
 import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import { MigrationPhase, VirtualMachineInstanceMigrationSpec, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
+import { demandOf } from "../../lib/capacity.ts";
 import type { Context } from "../context.ts";
 import { instanceKeyOf } from "../context.ts";
 import { snapshotFor } from "../instance/observe.ts";
 import type { Instance, Migration } from "../objects.ts";
-import { demandOf } from "../scheduler/demand.ts";
 import { schedule } from "../scheduler/schedule.ts";
 import type { Placement } from "../scheduler/schedule.ts";
 import type { Observed } from "./decide.ts";

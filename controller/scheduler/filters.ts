@@ -2,10 +2,10 @@
  * What keeps an instance off a node. What the node is like stands in lib/fit.ts, which the API server shares; here is what
  * depends on the others. Each filter is named by the reason that an operator reads.
  */
+import type { Demand } from "../../lib/capacity.ts";
 import { fitFaults } from "../../lib/fit.ts";
 import type { ResolvedHardware } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceSpec, NodeRecord } from "../objects.ts";
-import type { Demand } from "./demand.ts";
 import type { Candidate } from "./snapshot.ts";
 
 export type Wanted = {

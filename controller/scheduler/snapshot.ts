@@ -2,10 +2,9 @@
  * The fleet as one placement sees it: what each node has, what is promised to others, how it is busy. An instance counts
  * on every node that it runs on, shall run on or is moving to, until it is gone there. Pure.
  */
-import { quantityBytes } from "../../lib/quantity.ts";
+import { capacityOf, demandOf } from "../../lib/capacity.ts";
 import type { Instance, NodeRecord } from "../objects.ts";
 import { isGone } from "../virtual-machine/run-end.ts";
-import { demandOf } from "./demand.ts";
 
 export type Candidate = {
   node: NodeRecord;
@@ -40,17 +39,6 @@ export function takeSnapshot(
       outbound: others.filter(({ status }) => isMoving(status.migration) && status.migration?.sourceNode === name).length,
     };
   });
-}
-
-/** What the agent reports, at most what the administrator grants, less what the host keeps for itself. */
-function capacityOf({ spec, status }: NodeRecord): { memoryBytes: number; cpus: number } {
-  const report = status.report;
-  if (!report) return { memoryBytes: 0, cpus: 0 };
-  const offeredBytes = report.memoryBytes - report.reservedMemoryBytes;
-  return {
-    memoryBytes: spec.maxMemory === "" ? offeredBytes : Math.min(offeredBytes, quantityBytes(spec.maxMemory)),
-    cpus: spec.maxCpus === 0 ? report.cpus : Math.min(report.cpus, spec.maxCpus),
-  };
 }
 
 const isMoving = (migration: Instance["status"]["migration"]): boolean => migration !== undefined && !migration.handedOff;

@@ -136,6 +136,11 @@ export const migrateFlag = {
   ZEROCOPY: 1048576,
 } as const;
 
+/** virDomainAbortJobFlagsValues */
+export const abortJobFlag = {
+  POSTCOPY: 1,
+} as const;
+
 /** virDomainUndefineFlagsValues */
 export const undefineFlag = {
   MANAGED_SAVE: 1,

@@ -13,6 +13,7 @@ type Entry = { name: string; value: string; type: string };
 const NUMBERS = {
   errorCode: ["virErrorNumber", "VIR_ERR_"],
   migrateFlag: ["virDomainMigrateFlags", "VIR_MIGRATE_"],
+  abortJobFlag: ["virDomainAbortJobFlagsValues", "VIR_DOMAIN_ABORT_JOB_"],
   undefineFlag: ["virDomainUndefineFlagsValues", "VIR_DOMAIN_UNDEFINE_"],
   xmlFlag: ["virDomainXMLFlags", "VIR_DOMAIN_XML_"],
   affectFlag: ["virDomainModificationImpact", "VIR_DOMAIN_AFFECT_"],

@@ -88,6 +88,22 @@ export type MigrateOptions = {
    * refuses everything else unless it is told.
    */
   disksKnownShared?: boolean;
+  /**
+   * `startPostCopy` may hand the guest to the target before its memory is there. From then on the guest is in two
+   * halves, and the loss of either host loses it.
+   */
+  postCopy?: boolean;
+  /** The limit once post-copy has begun, which `bandwidthMiBps` does not cover. */
+  postCopyBandwidthMiBps?: number;
+  /** Goes on with a post-copy that broke; every other option as at first. `abortJob` with `postCopy` must come before. */
+  resumePostCopy?: boolean;
+  /**
+   * `incremental` also copies each disk's top image, into one that already lies at the target on the same backing
+   * image; libvirt makes none. Absent: the hosts share every disk.
+   */
+  copyStorage?: "incremental";
+  /** Names of the disks to copy at their targets, such as `vda`; absent: all that can be written. */
+  copyDisks?: readonly string[];
 };
 
 export interface Hypervisor {
@@ -120,7 +136,13 @@ export interface Hypervisor {
   migrate(uuid: string, options: MigrateOptions): Promise<void>;
   /** `kind: "none"` when no job runs. */
   job(uuid: string): Promise<JobStats>;
-  abortJob(uuid: string): Promise<void>;
+  /** Hands the guest of a migration that allows it to the target at once, and its memory after it. No way back. */
+  startPostCopy(uuid: string): Promise<void>;
+  /**
+   * Ends a job as though it had never begun. Past the start of post-copy libvirt refuses that; with `postCopy` it breaks
+   * the migration off instead, the guest staying in two halves, so that it can be resumed.
+   */
+  abortJob(uuid: string, options?: { postCopy: true }): Promise<void>;
   setMigrationSpeed(uuid: string, mebibytesPerSecond: number): Promise<void>;
   close(): Promise<void>;
 }

@@ -76,7 +76,8 @@ export class LibvirtHypervisor implements Hypervisor {
   setMetadata = (uuid: string, metadata: string) => this.#call("setMetadata", { uuid, metadata });
   migrate = (uuid: string, options: MigrateOptions) => this.#call("migrate", { uuid, options });
   job = (uuid: string) => this.#call("job", { uuid });
-  abortJob = (uuid: string) => this.#call("abortJob", { uuid });
+  startPostCopy = (uuid: string) => this.#call("startPostCopy", { uuid });
+  abortJob = (uuid: string, options?: { postCopy: true }) => this.#call("abortJob", { uuid, ...options });
   setMigrationSpeed = (uuid: string, mebibytesPerSecond: number) =>
     this.#call("setMigrationSpeed", { uuid, mebibytesPerSecond });
 

@@ -27,7 +27,8 @@ export type Operations = {
   setMetadata: Of<OnDomain & { metadata: string }, void>;
   migrate: Of<OnDomain & { options: MigrateOptions }, void>;
   job: Of<OnDomain, JobStats>;
-  abortJob: Of<OnDomain, void>;
+  startPostCopy: Of<OnDomain, void>;
+  abortJob: Of<OnDomain & { postCopy?: true }, void>;
   setMigrationSpeed: Of<OnDomain & { mebibytesPerSecond: number }, void>;
 };
 export type OperationName = keyof Operations;

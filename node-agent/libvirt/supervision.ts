@@ -21,6 +21,7 @@ export const CALL_CLASS = {
   setMetadata: "change",
   migrate: "migrate",
   job: "job",
+  startPostCopy: "job",
   abortJob: "job",
   setMigrationSpeed: "job",
 } as const satisfies Record<OperationName, CallClass>;

@@ -8,15 +8,13 @@ import type { LibvirtHypervisor } from "./libvirt-hypervisor.ts";
 const BOARD = "pc-q35-7.2";
 const MODEL = "qemu64";
 
+/** The same hypervisor, which from now on answers as such a host. */
 export function testDriverHypervisor(hypervisor: LibvirtHypervisor): Hypervisor {
-  return {
-    ...hypervisor,
-    start: (signal) => hypervisor.start(signal),
-    events: (signal) => hypervisor.events(signal),
-    close: () => hypervisor.close(),
-    inventory: async (domainType) => asEmulated(await hypervisor.inventory(domainType)),
-    define: (xml) => hypervisor.define(forTestDriver(xml)),
-  };
+  const { inventory, define } = hypervisor;
+  return Object.assign(hypervisor, {
+    inventory: async (domainType?: string) => asEmulated(await inventory(domainType)),
+    define: (xml: string) => define(forTestDriver(xml)),
+  });
 }
 
 function asEmulated(inventory: HostInventory): HostInventory {

@@ -223,7 +223,7 @@ describe("api-server, asked for what it must refuse", function () {
 
   it("bytes that mean nothing, to every call: a clean refusal, and the server stays", async () => {
     const paths = [...LEAST_ROLE.keys()].filter((path) => path.startsWith("/drover.v1.") && !/\/(Watch|ReadConsole)/.test(path));
-    const clean = new Set(["OK", "INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "RESOURCE_EXHAUSTED"].map((name) => Status[name as keyof typeof Status]));
+    const clean = new Set(["OK", "INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "RESOURCE_EXHAUSTED"].map((name) => Status[name as keyof typeof Status]));
     const check = async (path: string, bytes: Uint8Array) => {
       const code = await server.send(path, Buffer.from(bytes));
       assert.ok(clean.has(code), `${path} answered ${Status[code]} to ${Buffer.from(bytes).toString("hex").slice(0, 200)}`);

@@ -21,6 +21,7 @@ const ASYNC_CALLS_MAX = 4096;
 const NEVER_MS = -1;
 
 export class Library {
+  readonly #library: koffi.LibraryHandle;
   readonly #remote = new Map<RemoteCall, Native>();
   readonly #local = new Map<LocalCall, Native>();
   readonly #callbacks: Pointer[] = [];
@@ -31,10 +32,9 @@ export class Library {
   constructor() {
     // Before any library is loaded, or koffi refuses.
     koffi.config({ async_stack_size: ASYNC_STACK_BYTES, max_async_calls: ASYNC_CALLS_MAX });
-    const library = koffi.load("libvirt.so.0");
+    this.#library = koffi.load("libvirt.so.0");
     declareTypes();
-    for (const [name, prototype] of Object.entries(REMOTE)) this.#remote.set(name as RemoteCall, library.func(prototype));
-    for (const [name, prototype] of Object.entries(LOCAL)) this.#local.set(name as LocalCall, library.func(prototype));
+    for (const [name, prototype] of Object.entries(LOCAL)) this.#local.set(name as LocalCall, this.#library.func(prototype));
     // Once for the process and before the first open, or connections have no events and no keepalive.
     this.local("virInitialize");
     this.local("virEventRegisterDefaultImpl");
@@ -47,7 +47,7 @@ export class Library {
   /** A call that may wait for the daemon; the caller reads its error from the connection it was made on. */
   remote(name: RemoteCall, ...args: unknown[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.#remote.get(name)!.async(...args, (error: unknown, result: unknown) => {
+      this.#bound(name).async(...args, (error: unknown, result: unknown) => {
         if (error === null || error === undefined) resolve(result);
         else reject(error as Error);
       });
@@ -97,6 +97,15 @@ export class Library {
     await this.#eventLoop;
     this.local("virEventRemoveTimeout", this.#wakeTimer);
     for (const pointer of this.#callbacks) koffi.unregister(pointer);
+  }
+
+  /** Bound at its first use, so that an older libvirt which lacks one call can do all the others. */
+  #bound(name: RemoteCall): Native {
+    const known = this.#remote.get(name);
+    if (known !== undefined) return known;
+    const native = this.#library.func(REMOTE[name]);
+    this.#remote.set(name, native);
+    return native;
   }
 
   async #runEvents(): Promise<void> {

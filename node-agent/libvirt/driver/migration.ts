@@ -25,7 +25,10 @@ export function migrationFlags(options: MigrateOptions): number {
     (options.tls ? migrateFlag.TLS : 0) |
     (options.disksKnownShared ? migrateFlag.UNSAFE : 0) |
     (options.autoConverge ? migrateFlag.AUTO_CONVERGE : 0) |
-    (options.parallelConnections === undefined ? 0 : migrateFlag.PARALLEL)
+    (options.parallelConnections === undefined ? 0 : migrateFlag.PARALLEL) |
+    (options.postCopy ? migrateFlag.POSTCOPY : 0) |
+    (options.resumePostCopy ? migrateFlag.POSTCOPY | migrateFlag.POSTCOPY_RESUME : 0) |
+    (options.copyStorage === "incremental" ? migrateFlag.NON_SHARED_INC : 0)
   );
 }
 
@@ -37,6 +40,9 @@ export function migrationParameters(options: MigrateOptions): Parameter[] {
     { name: migrateParameter.BANDWIDTH, type: "ULLONG", value: options.bandwidthMiBps },
     { name: migrateParameter.PARALLEL_CONNECTIONS, type: "INT", value: options.parallelConnections },
     { name: migrateParameter.TLS_DESTINATION, type: "STRING", value: options.tlsDestination },
+    { name: migrateParameter.BANDWIDTH_POSTCOPY, type: "ULLONG", value: options.postCopyBandwidthMiBps },
+    // A list is its name again and again.
+    ...(options.copyDisks ?? []).map((value) => ({ name: migrateParameter.MIGRATE_DISKS, type: "STRING" as const, value })),
   ];
   return parameters.flatMap(({ value, ...rest }) => (value === undefined ? [] : [{ ...rest, value }]));
 }

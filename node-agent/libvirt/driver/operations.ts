@@ -1,5 +1,5 @@
 /** Each operation of the protocol: the lane it runs on and the calls that it makes. */
-import { undefineFlag, xmlFlag } from "../constants.ts";
+import { abortJobFlag, undefineFlag, xmlFlag } from "../constants.ts";
 import type { OperationName, Operations } from "../protocol.ts";
 import { isTestDriver } from "../uri.ts";
 import type { Connection } from "./connection.ts";
@@ -42,7 +42,11 @@ export const operations: { [K in OperationName]: Run<K> } = {
   setMetadata: (connection, { uuid, metadata }) => connection.change((lane) => setMetadata(lane, uuid, metadata)),
   migrate: (connection, { uuid, options }) => connection.alone(uuid, (lane) => migrate(lane, uuid, options)),
   job: (connection, { uuid }) => connection.poll(uuid, (lane) => job(lane, uuid)),
-  abortJob: (connection, { uuid }) => simple(connection, uuid, "virDomainAbortJob"),
+  startPostCopy: (connection, { uuid }) => simple(connection, uuid, "virDomainMigrateStartPostCopy", 0),
+  abortJob: (connection, { uuid, postCopy }) =>
+    postCopy
+      ? simple(connection, uuid, "virDomainAbortJobFlags", abortJobFlag.POSTCOPY)
+      : simple(connection, uuid, "virDomainAbortJob"),
   setMigrationSpeed: (connection, { uuid, mebibytesPerSecond }) =>
     simple(connection, uuid, "virDomainMigrateSetMaxSpeed", mebibytesPerSecond, 0),
 };

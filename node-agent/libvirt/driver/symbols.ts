@@ -65,6 +65,8 @@ export const REMOTE = {
   virDomainGetJobStats:
     "int virDomainGetJobStats(virDomain *domain, _Out_ int *type, _Out_ void **params, _Out_ int *count, uint flags)",
   virDomainAbortJob: "int virDomainAbortJob(virDomain *domain)",
+  virDomainAbortJobFlags: "int virDomainAbortJobFlags(virDomain *domain, uint flags)",
+  virDomainMigrateStartPostCopy: "int virDomainMigrateStartPostCopy(virDomain *domain, uint flags)",
 } as const;
 
 export const LOCAL = {

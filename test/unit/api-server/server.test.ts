@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Client, credentials } from "@grpc/grpc-js";
+import type { ServiceError } from "@grpc/grpc-js";
+import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { ClientError, Metadata, Status } from "nice-grpc";
 import { BadRequest, ErrorInfo, RichClientError } from "nice-grpc-error-details";
 import { EventServiceDefinition, EventType } from "../../../gen/drover/v1/event.ts";
@@ -32,6 +35,7 @@ async function serve() {
   };
   return {
     unix, store, local, remote, stop,
+    remoteAddress: `127.0.0.1:${listening[1]!.port}`,
     async [Symbol.asyncDispose]() {
       local[Symbol.dispose]();
       remote[Symbol.dispose]();
@@ -155,5 +159,22 @@ describe("api-server over sockets", function () {
     await server.stop();
     await ended;
     assert.ok(systemClock.monotonicMs() - startMs < 2_500);
+  });
+
+  it("refuses a number that JavaScript would round, like all bad input", async () => {
+    await using server = await serve();
+    const request = new BinaryWriter();
+    const vm = request.uint32(10).fork();
+    vm.uint32(10).fork().uint32(32).int64(2n ** 53n).join();
+    const bytes = Buffer.from(vm.join().finish());
+    const client = new Client(server.remoteAddress, credentials.createInsecure());
+    try {
+      const same = (buffer: Buffer) => buffer;
+      const error = await new Promise<ServiceError | null>((resolve) =>
+        client.makeUnaryRequest("/drover.v1.VirtualMachineService/CreateVirtualMachine", same, same, bytes, (failure) => resolve(failure)));
+      assert.deepEqual([error?.code, /its bytes cannot be read as one/.test(error?.details ?? "")], [Status.INVALID_ARGUMENT, true], String(error));
+    } finally {
+      client.close();
+    }
   });
 });

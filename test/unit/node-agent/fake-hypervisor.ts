@@ -134,6 +134,10 @@ export class FakeHypervisor implements Hypervisor {
     return this.job_;
   }
 
+  async startPostCopy(): Promise<void> {
+    this.#note("startPostCopy");
+  }
+
   async abortJob(): Promise<void> {
     this.#note("abortJob");
   }

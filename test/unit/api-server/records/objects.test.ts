@@ -245,3 +245,46 @@ describe("objects: secrets", () => {
     await assert.rejects(objects.create(virtualMachineInstances, instance("other"), callBy(admin)), refusedAs(Aborted, "OWNER_CHANGED"));
   });
 });
+
+describe("objects: what an instance continues", () => {
+  async function ran(lastEpoch: number) {
+    const made = await makeObjects();
+    const created = await made.objects.create(virtualMachines, machine(), callBy(user));
+    const status = { ...created.status!, lastEpoch };
+    const vm = await made.objects.change(virtualMachines, key, (current) => ({ ...current, status }), callBy(admin));
+    const instance = (lastGrantedEpoch: number, uid = metaOf(vm).uid): VirtualMachineInstance => {
+      const owner = { kind: "VirtualMachine", name: "web", uid };
+      const empty = VirtualMachineInstance.create({ metadata: { name: "web", ownerReferences: [owner] }, status: { lastGrantedEpoch } });
+      return { ...empty, spec: vm.spec!.template!.spec };
+    };
+    return { ...made, vm, instance };
+  }
+
+  it("refuses an instance below the epochs that the machine's runs have had, and takes one at them", async () => {
+    const { objects, store, instance } = await ran(7);
+    const head = await store.head();
+    for (const epoch of [0, 6]) {
+      await assert.rejects(objects.create(virtualMachineInstances, instance(epoch), callBy(admin)), refusedAs(Aborted, "STALE_EPOCH"));
+    }
+    assert.equal(await store.head(), head);
+    const made = await objects.create(virtualMachineInstances, instance(7), callBy(admin));
+    assert.equal(made.status?.lastGrantedEpoch, 7);
+  });
+
+  it("refuses an instance of a machine that is another one, being deleted or gone", async () => {
+    const { objects, instance } = await ran(0);
+    await assert.rejects(objects.create(virtualMachineInstances, instance(0, "another"), callBy(admin)), refusedAs(Aborted, "OWNER_CHANGED"));
+    await objects.remove(virtualMachines, key, callBy(user));
+    await assert.rejects(objects.create(virtualMachineInstances, instance(0), callBy(admin)), refusedAs(Aborted, "OWNER_CHANGED"));
+    await objects.change(virtualMachines, key, (current) => ({ ...current, metadata: { ...metaOf(current), finalizers: [] } }), callBy(admin));
+    await assert.rejects(objects.create(virtualMachineInstances, instance(0), callBy(admin)), refusedAs(Aborted, "OWNER_CHANGED"));
+  });
+
+  it("says of a name that is taken that it is taken, whatever the epoch, and answers a repeat", async () => {
+    const { objects, instance } = await ran(7);
+    const call = callBy(admin, { requestId: "once", repeatable: true });
+    const first = await objects.create(virtualMachineInstances, instance(7), call);
+    assert.deepEqual(await objects.create(virtualMachineInstances, instance(7), call), first);
+    await assert.rejects(objects.create(virtualMachineInstances, instance(0), callBy(admin)), AlreadyExists);
+  });
+});

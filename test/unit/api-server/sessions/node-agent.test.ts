@@ -102,6 +102,20 @@ describe("an agent and the server", function () {
     assert.deepEqual(events.map(({ regarding, source, count }) => [regarding!.name, source, count]), [["b", "node/b", 1]]);
   });
 
+  it("turn a machine down that the node has no memory for, until it has", async () => {
+    await using server = await serve();
+    const { client, agent } = await joined(server, "a");
+    await agent.hear("synced");
+    await client.report(nodeReport(agent, { memoryBytes: 128 * 1024 ** 2 }));
+    const vmi = await bound(server, "a");
+    const claim = { ...named, vmiUid: vmi.metadata!.uid, epoch: 1, boot: BOOT, agentInstance: agent.instance };
+    await refused(client.claim(claim), Status.FAILED_PRECONDITION, /needs 226.3Mi of memory and "a" has 128Mi left/);
+    await client.report(nodeReport(agent, { generation: 2, memoryBytes: 256 * 1024 ** 2 }));
+    assert.equal((await client.claim(claim)).instance!.status!.claim!.nodeName, "a");
+    await client.report(nodeReport(agent, { generation: 3, memoryBytes: 128 * 1024 ** 2 }));
+    await client.claim(claim);
+  });
+
   it("find a node silent after its lease and not before, and free it only by a fence", async () => {
     await using server = await serve();
     const { client, agent, welcome } = await joined(server, "a");

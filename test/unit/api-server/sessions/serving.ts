@@ -175,7 +175,7 @@ export const report = (agent: Agent, vmi: VirtualMachineInstance, seq: number, v
 });
 export const nodeReport = (agent: Agent, value: Partial<NodeReport>) => ({
   agentInstance: agent.instance, seq: 100, namespace: "", name: "", vmiUid: "", epoch: 0,
-  part: { $case: "node" as const, value: NodeReport.create({ generation: 1, ...value }) },
+  part: { $case: "node" as const, value: NodeReport.create({ generation: 1, memoryBytes: 8 * 1024 ** 3, ...value }) },
 });
 
 export async function joined(server: Server, name: string) {

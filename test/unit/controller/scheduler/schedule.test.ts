@@ -4,7 +4,7 @@ import { KvmState } from "../../../../gen/drover/v1/node.ts";
 import type { NodeReport } from "../../../../gen/drover/v1/node.ts";
 import { FrozenHardware, RunStrategy } from "../../../../gen/drover/v1/virtual_machine.ts";
 import type { Instance, InstanceSpec, NodeRecord } from "../../../../controller/objects.ts";
-import { demandOf } from "../../../../controller/scheduler/demand.ts";
+import { demandOf } from "../../../../lib/capacity.ts";
 import { frozenFor, resolveHardware } from "../../../../controller/scheduler/hardware.ts";
 import { explain, schedule } from "../../../../controller/scheduler/schedule.ts";
 import { takeSnapshot } from "../../../../controller/scheduler/snapshot.ts";

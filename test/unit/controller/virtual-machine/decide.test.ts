@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { PowerIntent, PrintableStatus, RunStrategy } from "../../../../gen/drover/v1/virtual_machine.ts";
 import { DomainState, OwnerClaim, OwnerReport, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
-import { World } from "../world.ts";
+import { aSpec, World } from "../world.ts";
 
 function failing(): World {
   const world = new World();
@@ -81,6 +81,23 @@ describe("a machine on its way", () => {
     world.settle();
     assert.equal(world.instance()!.status.nodeName, "b");
     assert.equal(world.instance()!.status.epoch, 2);
+  });
+
+  it("is unbound and bound again, higher, when others have taken the memory of its node before it claims", () => {
+    const world = new World();
+    world.addNode("a");
+    world.addMachine(RunStrategy.ALWAYS);
+    world.settle();
+    const rival = { ...world.instance()!, metadata: { ...world.instance()!.metadata, name: "rival", uid: "uid-rival", ownerReferences: [], resourceVersion: "" } };
+    world.create(world.caches.instances, { ...rival, spec: aSpec({ disks: [], guest: "7680Mi" }), status: { ...rival.status, heldVolumes: [] } });
+    world.addNode("b");
+    world.settle();
+    assert.equal(world.instance()!.status.nodeName, "a", "a binding alone crowds nobody out");
+    const held = world.caches.instances.get("default/rival")!;
+    world.put(world.caches.instances, { ...held, status: { ...held.status, claim: OwnerClaim.create({ nodeName: "a", epoch: 1 }) } });
+    world.settle();
+    assert.deepEqual([world.instance()!.status.nodeName, world.instance()!.status.epoch], ["b", 2]);
+    assert.equal(world.caches.instances.get("default/rival")!.status.nodeName, "a");
   });
 
   it("leaves the record of another version alone", () => {

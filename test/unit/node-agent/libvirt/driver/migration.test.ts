@@ -26,4 +26,24 @@ describe("a migration's call", () => {
       { name: "tls.destination", type: "STRING", value: "b" },
     ]);
   });
+
+  it("can leave pre-copy only when told, and resumes as the post-copy that it was", () => {
+    const both = migrateFlag.POSTCOPY | migrateFlag.POSTCOPY_RESUME;
+    assert.equal(migrationFlags(plain) & both, 0);
+    assert.equal(migrationFlags({ ...plain, postCopy: true }) & both, migrateFlag.POSTCOPY);
+    assert.equal(migrationFlags({ ...plain, resumePostCopy: true }) & both, both);
+    assert.deepEqual(migrationParameters({ ...plain, postCopyBandwidthMiBps: 4 }).slice(2), [
+      { name: "bandwidth.postcopy", type: "ULLONG", value: 4 },
+    ]);
+  });
+
+  it("copies storage only when told, each named disk under its own parameter", () => {
+    const copied = migrateFlag.NON_SHARED_INC | migrateFlag.NON_SHARED_DISK;
+    assert.equal(migrationFlags(plain) & copied, 0);
+    assert.equal(migrationFlags({ ...plain, copyStorage: "incremental" }) & copied, migrateFlag.NON_SHARED_INC);
+    assert.deepEqual(migrationParameters({ ...plain, copyDisks: ["vda", "vdc"] }).slice(2), [
+      { name: "migrate_disks", type: "STRING", value: "vda" },
+      { name: "migrate_disks", type: "STRING", value: "vdc" },
+    ]);
+  });
 });

@@ -1,0 +1,63 @@
+/**
+ * What an instance takes from a node's memory and what a node has to give: the controller places by it, and the API server
+ * checks by the same rule when the node takes the machine. Pure.
+ */
+import type { VirtualMachineInstanceSpec } from "../gen/drover/v1/machine.ts";
+import type { Node } from "../gen/drover/v1/node.ts";
+import { DomainState } from "../gen/drover/v1/virtual_machine_instance.ts";
+import type { VirtualMachineInstance } from "../gen/drover/v1/virtual_machine_instance.ts";
+import { quantityBytes } from "./quantity.ts";
+
+const MIB = 1024 ** 2;
+/** Shares of the hypervisor process around the guest's own memory; one libvirt serves a whole node, so it is not in here. */
+const PAGE_TABLES_SHARE = 512;
+const HYPERVISOR_BYTES = 50 * MIB;
+const PROCESSOR_BYTES = 8 * MIB;
+const IO_THREAD_BYTES = 8 * MIB;
+const VIDEO_BYTES = 32 * MIB;
+
+export type Demand = { memoryBytes: number; cpus: number };
+export type Capacity = Demand;
+
+export function demandOf(spec: VirtualMachineInstanceSpec | undefined): Demand {
+  const { cpu, memory, devices } = spec?.domain ?? {};
+  const guestBytes = memory ? quantityBytes(memory.guest) : 0;
+  const cpus = (cpu?.sockets || 1) * (cpu?.cores || 1) * (cpu?.threads || 1);
+  const videoBytes = devices?.autoattachGraphicsDevice === false ? 0 : VIDEO_BYTES;
+  const overheadBytes = Math.ceil(guestBytes / PAGE_TABLES_SHARE) + HYPERVISOR_BYTES + PROCESSOR_BYTES * cpus + IO_THREAD_BYTES + videoBytes;
+  return { memoryBytes: guestBytes + overheadBytes, cpus };
+}
+
+/** What the agent reports, at most what the administrator grants, less what the host keeps for itself. */
+export function capacityOf({ spec, status }: Node): Capacity {
+  const report = status?.report;
+  if (!report) return { memoryBytes: 0, cpus: 0 };
+  const { maxMemory = "", maxCpus = 0 } = spec ?? {};
+  const offeredBytes = report.memoryBytes - report.reservedMemoryBytes;
+  return {
+    memoryBytes: maxMemory === "" ? offeredBytes : Math.min(offeredBytes, quantityBytes(maxMemory)),
+    cpus: maxCpus === 0 ? report.cpus : Math.min(report.cpus, maxCpus),
+  };
+}
+
+type Held = VirtualMachineInstance;
+export type Room = { neededBytes: number; freeBytes: number };
+export type Around = { node: Node; others: readonly Held[]; /** Counts all of the others, as if each had taken its part. */ atWorst?: boolean };
+
+/**
+ * What a taking of the instance by the node asks for and what is left there. Others count once their taking is recorded, or
+ * while they move to the node: a binding alone takes nothing, so that of two that do not fit together one comes to run.
+ */
+export function roomFor(instance: Held, { node, others, atWorst = false }: Around): Room {
+  const name = node.metadata?.name ?? "";
+  const taken = others.filter((other) => other.metadata?.uid !== instance.metadata?.uid && (atWorst || takesFrom(other, name)));
+  const takenBytes = taken.reduce((total, { spec }) => total + demandOf(spec).memoryBytes, 0);
+  return { neededBytes: demandOf(instance.spec).memoryBytes, freeBytes: capacityOf(node).memoryBytes - takenBytes };
+}
+
+function takesFrom({ status }: Held, node: string): boolean {
+  const { claim, migration, nodeName, ownerReport, epoch = 0 } = status ?? {};
+  const isComing = migration !== undefined && !migration.handedOff && migration.targetNode === node;
+  const isGone = ownerReport?.state === DomainState.GONE && ownerReport.nodeName === nodeName && ownerReport.epoch <= epoch;
+  return isComing || (nodeName === node && claim?.nodeName === node && !isGone);
+}
