@@ -24,6 +24,7 @@ step "lint" oxlint --type-aware --deny-warnings
 step "types" tsc --noEmit
 step "proto lint" buf lint
 step "proto format" buf format --diff --exit-code
+step "proto image" buf build -o gen/api.binpb
 step "proto breaking" buf breaking gen/api.binpb --against proto/baseline.binpb --exclude-imports
 step "unit and contract tests" mocha 'test/unit/**/*.test.ts' 'test/contract/**/*.test.ts' 'test/*.test.ts'
 step "tests on real hosts" mocha --config test/lab/mocharc.json 'test/lab/*.test.ts'
