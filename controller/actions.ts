@@ -42,8 +42,3 @@ export function earliest(...times: (number | undefined)[]): number | undefined {
   const set = times.filter((time) => time !== undefined);
   return set.length > 0 ? Math.min(...set) : undefined;
 }
-
-/** Whether two messages of one type have the same bytes on the wire. */
-export function sameMessage<T>(codec: { encode(message: T): { finish(): Uint8Array } }, a: T, b: T): boolean {
-  return Buffer.compare(codec.encode(a).finish(), codec.encode(b).finish()) === 0;
-}

@@ -40,6 +40,11 @@ export class Cache<T extends Named, I extends string = never> {
     return [...(this.#entries[index].get(value) ?? [])].map((key) => this.#objects.get(key)!);
   }
 
+  /** How many the index files under the value. */
+  count(index: I, value: string): number {
+    return this.#entries[index].get(value)?.size ?? 0;
+  }
+
   onChange(listener: Listener<T>): void {
     this.#listeners.push(listener);
   }

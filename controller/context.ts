@@ -1,19 +1,13 @@
-/** What every observation reads: the caches with their indexes, and this process' own clock, chance and limits. */
+/** What every observation reads: the caches with what is counted from them, and this process' own clock, chance and limits. */
 import type { Clock } from "../lib/clock.ts";
 import type { Random } from "../lib/random.ts";
 import { Cache } from "./cache.ts";
 import type { Config } from "./config.ts";
-import { isOpen } from "./migration/story.ts";
+import { Places } from "./migration/queue.ts";
+import { instanceKeyOf, isOpen } from "./migration/story.ts";
 import type { Instance, Machine, Migration, NodeRecord, VolumeRecord } from "./objects.ts";
-import type { Stopwatch } from "./stopwatch.ts";
-
-/** Nodes that an instance takes room on, or that have a say in what becomes of it. */
-export function nodesOf({ status }: Instance): string[] {
-  const { nodeName, migration } = status;
-  return [...new Set([nodeName, migration?.sourceNode ?? "", migration?.targetNode ?? ""])].filter((name) => name !== "");
-}
-
-export const instanceKeyOf = ({ metadata, spec }: Migration): string => `${metadata.namespace}/${spec.vmiName}`;
+import { FleetLoad, nodesOf } from "./scheduler/load.ts";
+import { Stopwatch } from "./stopwatch.ts";
 
 export function makeCaches() {
   return {
@@ -40,8 +34,17 @@ export type Caches = ReturnType<typeof makeCaches>;
 
 export type Context = {
   caches: Caches;
+  load: FleetLoad;
+  places: Places;
   stopwatch: Stopwatch;
   clock: Clock;
   random: Random;
   limits: Pick<Config, "cpuAllocationRatio" | "migrations">;
 };
+
+/** Before the caches hold anything, as what is counted follows their changes. */
+export function makeContext({ caches, clock, random, limits }: Pick<Context, "caches" | "clock" | "random" | "limits">): Context {
+  const load = new FleetLoad(caches.instances);
+  const places = new Places(caches, limits.migrations);
+  return { caches, load, places, stopwatch: new Stopwatch(clock), clock, random, limits };
+}

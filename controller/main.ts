@@ -1,4 +1,5 @@
 /** Wiring only: the process around the controller. */
+import { hostname } from "node:os";
 import { connect } from "../lib/client.ts";
 import { systemClock } from "../lib/clock.ts";
 import { runProgram, signalled } from "../lib/config.ts";
@@ -10,9 +11,10 @@ import { runController } from "./controller.ts";
 await runProgram(async () => {
   const config = readConfig(process.argv.slice(2));
   const log = createLog("drover-controller", config.logLevel);
-  using connection = connect({ server: config.server });
+  // A write that was lost runs again through its key, on what the world is by then, so the channel repeats nothing.
+  using connection = connect({ server: config.server, options: { "grpc.enable_retries": 0 } });
   const stop = new AbortController();
-  const running = runController({ config, connection, clock: systemClock, random: systemRandom, log, signal: stop.signal });
+  const running = runController({ config, connection, name: `${hostname()}/${process.pid}`, clock: systemClock, random: systemRandom, log, signal: stop.signal });
   log.info({ server: config.server }, "started");
   const signal = await Promise.race([signalled("SIGTERM", "SIGINT"), running.then(() => undefined)]);
   log.info({ signal }, "stopping");

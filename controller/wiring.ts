@@ -2,20 +2,22 @@
 import type { Clock } from "../lib/clock.ts";
 import type { Random } from "../lib/random.ts";
 import { NodeReport } from "../gen/drover/v1/node.ts";
-import { NOTHING, sameMessage } from "./actions.ts";
+import { NOTHING } from "./actions.ts";
 import type { Decision } from "./actions.ts";
-import { instanceKeyOf, nodesOf } from "./context.ts";
-import type { Context } from "./context.ts";
+import type { Caches, Context } from "./context.ts";
 import * as instance from "./instance/decide.ts";
 import { observe as observeInstance } from "./instance/observe.ts";
 import { serialGate } from "./loop.ts";
 import type { Loop } from "./loop.ts";
 import * as migration from "./migration/decide.ts";
 import { observe as observeMigrations } from "./migration/observe.ts";
+import { instanceKeyOf } from "./migration/story.ts";
 import * as node from "./node/decide.ts";
 import { observe as observeNode } from "./node/observe.ts";
 import { keyOf } from "./objects.ts";
-import type { Instance, NodeRecord } from "./objects.ts";
+import type { Instance, Machine, NodeRecord } from "./objects.ts";
+import { sameValue } from "./same.ts";
+import { nodesOf, sharesOf } from "./scheduler/load.ts";
 import * as machine from "./virtual-machine/decide.ts";
 import { observe as observeMachine } from "./virtual-machine/observe.ts";
 import * as volume from "./volume/decide.ts";
@@ -44,27 +46,37 @@ export function makeLoops(context: Context, around: { clock: Clock; random: Rand
   };
 }
 
-export function wake({ caches }: Context, loops: Loops): void {
+/**
+ * A change wakes those whose decision it can alter and nobody else: whatever is woken for each machine that the fleet has
+ * makes every start dearer.
+ */
+export function wake({ caches, places }: Context, loops: Loops): void {
   const { machines, instances, migrations, nodes, volumes } = caches;
   const each = (keys: readonly string[], ...named: (keyof Loops)[]) => {
     for (const key of keys) for (const name of named) loops[name].queue.add(key);
   };
   const unplaced = () => each(instances.by("unplaced", "yes").map(keyOf), "instance");
-  const queued = () => each(migrations.by("open", "yes").map(instanceKeyOf), "migration");
+  const queued = () => each(places.moved().map(instanceKeyOf), "migration");
 
-  machines.onChange(({ key }) => each([key], "machine", "instance", "migration"));
+  machines.onChange(({ key, before, after }) => {
+    each([key], "machine");
+    if (!isSameToItsRun(before, after)) each([key], "instance");
+    if (!before || !after) each([key], "migration");
+  });
   instances.onChange(({ key, before, after }) => {
-    each([key], "machine", "instance", "migration");
-    if (hasMoved(before, after)) {
-      each([...new Set([before, after].flatMap((one) => (one ? nodesOf(one) : [])))], "node");
-      unplaced();
-      queued();
-    }
+    each([key], "machine", "instance");
+    if (before?.status.migration || after?.status.migration || migrations.count("instance", key) > 0) each([key], "migration");
+    const places = new Set([before, after].flatMap((one) => (one ? nodesOf(one) : [])));
+    each([...places].filter((name) => nodes.get(name)?.status.fence), "node");
+    const freed = hasFreed(before, after);
+    if (freed) unplaced();
+    if (freed || !sameValue(before?.status.migration, after?.status.migration)) queued();
     for (const uid of new Set([before?.metadata.uid, after?.metadata.uid])) if (uid) each(volumes.by("holder", uid).map(keyOf), "volume");
   });
   migrations.onChange(({ before, after }) => {
     const keys = [...new Set([before, after].flatMap((one) => (one ? [instanceKeyOf(one)] : [])))];
-    each(keys, "migration", "machine");
+    each(keys, "migration");
+    if (before?.status.outcome !== after?.status.outcome) each(keys, "machine");
     if (before?.status.phase !== after?.status.phase) queued();
   });
   nodes.onChange(({ key, before, after }) => {
@@ -74,16 +86,36 @@ export function wake({ caches }: Context, loops: Loops): void {
     unplaced();
     queued();
   });
-  volumes.onChange(({ key }) => {
+  volumes.onChange(({ key, before, after }) => {
     each([key], "volume");
-    unplaced();
+    if (before && before.status.holder?.vmiUid !== after?.status.holder?.vmiUid) unplaced();
   });
 }
 
-/** Other nodes, other promises: what is free on the fleet is not what it was. */
-function hasMoved(before: Instance | undefined, after: Instance | undefined): boolean {
-  const places = (one: Instance | undefined) => (one ? [...nodesOf(one), one.status.ownerReport?.state, one.status.migration?.handedOff].join() : "");
-  return places(before) !== places(after);
+/** For the beginning of a term: another controller may have decided meanwhile. */
+export function wakeAll({ machines, instances, migrations, nodes, volumes }: Caches, loops: Loops): void {
+  const named = [...machines.list(), ...instances.list()].map(keyOf).concat(migrations.list().map(instanceKeyOf));
+  for (const key of named) for (const name of ["machine", "instance", "migration"] as const) loops[name].queue.add(key);
+  for (const key of nodes.list().map(keyOf)) loops.node.queue.add(key);
+  for (const key of volumes.list().map(keyOf)) loops.volume.queue.add(key);
+}
+
+/** Whether there is more room on some node than before. Room that was taken lets nobody in who was out. */
+function hasFreed(before: Instance | undefined, after: Instance | undefined): boolean {
+  const [had, has] = [before, after].map((one) => (one ? sharesOf(one) : []));
+  return had!.some(({ node, inbound }) => {
+    const share = has!.find((other) => other.node === node);
+    return share === undefined || share.inbound < inbound;
+  });
+}
+
+/** What the instance's decision reads of its machine: who it is, and what of the run it has written down. */
+function isSameToItsRun(before: Machine | undefined, after: Machine | undefined): boolean {
+  return (
+    before?.metadata.uid === after?.metadata.uid &&
+    before?.status.lastEpoch === after?.status.lastEpoch &&
+    before?.status.lastRun?.uid === after?.status.lastRun?.uid
+  );
 }
 
 /** Reports come often and mostly say the same. */
@@ -97,8 +129,9 @@ function isSameToOthers(before: NodeRecord | undefined, after: NodeRecord | unde
     before.status.session?.state === after.status.session?.state &&
     before.status.fence?.id === after.status.fence?.id &&
     before.metadata.generation === after.metadata.generation &&
-    JSON.stringify(before.spec) === JSON.stringify(after.spec) &&
-    JSON.stringify(before.metadata.labels) === JSON.stringify(after.metadata.labels) &&
-    sameMessage(NodeReport, report(before), report(after))
+    before.metadata.deletionTimestamp === after.metadata.deletionTimestamp &&
+    sameValue(before.spec, after.spec) &&
+    sameValue(before.metadata.labels, after.metadata.labels) &&
+    sameValue(report(before), report(after))
   );
 }

@@ -14,7 +14,10 @@ export class WorkQueue {
   readonly #processing = new Set<string>();
   readonly #timers = new Map<string, { timer: Timer; atMs: number }>();
   readonly #failures = new Map<string, number>();
-  #wake: (() => void)[] = [];
+  /** Workers without a key, with the signal under which each waits. */
+  readonly #idle = new Map<() => void, AbortSignal>();
+  readonly #heeded = new WeakSet<AbortSignal>();
+  #open = true;
 
   constructor({ clock, random }: { clock: Clock; random: Random }) {
     this.#clock = clock;
@@ -26,13 +29,15 @@ export class WorkQueue {
   }
 
   add(key: string): void {
+    if (!this.#open) return;
     if (this.#processing.has(key)) this.#dirty.add(key);
     else this.#waiting.add(key);
-    this.#wake.shift()?.();
+    for (const wake of this.#idle.keys()) return wake();
   }
 
   /** Keeps the earlier of two times for the same key. */
   addAfter(key: string, delayMs: number): void {
+    if (!this.#open) return;
     const atMs = this.#clock.monotonicMs() + delayMs;
     const planned = this.#timers.get(key);
     if (planned && planned.atMs <= atMs) return;
@@ -64,9 +69,15 @@ export class WorkQueue {
     if (this.#dirty.delete(key)) this.add(key);
   }
 
+  /** Forgets everything and takes nothing until it is opened: nobody works, so keys of what is long gone would pile up. */
   close(): void {
+    this.#open = false;
     for (const { timer } of this.#timers.values()) timer.cancel();
-    this.#timers.clear();
+    for (const kept of [this.#timers, this.#waiting, this.#dirty, this.#failures]) kept.clear();
+  }
+
+  open(): void {
+    this.#open = true;
   }
 
   #retry(key: string): void {
@@ -76,13 +87,23 @@ export class WorkQueue {
   }
 
   #arrival(signal: AbortSignal): Promise<void> {
+    this.#heed(signal);
     return new Promise((resolve) => {
       const wake = () => {
-        signal.removeEventListener("abort", wake);
+        this.#idle.delete(wake);
         resolve();
       };
-      signal.addEventListener("abort", wake, { once: true });
-      this.#wake.push(wake);
+      this.#idle.set(wake, signal);
     });
+  }
+
+  /** One listener for each signal, as workers wait again after every key. */
+  #heed(signal: AbortSignal): void {
+    if (this.#heeded.has(signal)) return;
+    this.#heeded.add(signal);
+    const release = () => {
+      for (const [wake, heeded] of this.#idle) if (heeded === signal) wake();
+    };
+    signal.addEventListener("abort", release, { once: true });
   }
 }

@@ -36,6 +36,7 @@ export const LEAST_ROLE: ReadonlyMap<string, Least> = new Map<string, Least>([
   ["/drover.v1.VolumeService/UpdateVolumeStatus", "control-plane"],
   ...user("NamespaceService", CHANGES, "Namespace", "Namespaces"),
   ...user("EventService", [...READS, "Create", "Delete"], "Event", "Events"),
+  ["/drover.control.v1.LeadershipService/Lead", "control-plane"],
   ["/drover.agent.v1.NodeAgentService/Session", "node"],
   ["/drover.agent.v1.NodeAgentService/Renew", "node"],
   ["/drover.agent.v1.NodeAgentService/Claim", "node"],

@@ -1,5 +1,6 @@
 /** Every service, and the listener that it belongs to. */
 import { NodeAgentServiceDefinition } from "../../gen/drover/agent/v1/agent.ts";
+import { LeadershipServiceDefinition } from "../../gen/drover/control/v1/leadership.ts";
 import { EventServiceDefinition } from "../../gen/drover/v1/event.ts";
 import { MigrationServiceDefinition } from "../../gen/drover/v1/migration.ts";
 import { NamespaceServiceDefinition } from "../../gen/drover/v1/namespace.ts";
@@ -14,6 +15,7 @@ import { ProgressPace } from "../sessions/progress-pace.ts";
 import type { Tombstones } from "../sessions/tombstones.ts";
 import type { Tunnels } from "../sessions/tunnels.ts";
 import { eventRecords } from "./event.ts";
+import { leadershipService } from "./leadership.ts";
 import { migrationVerbs } from "./migration-verbs.ts";
 import { migrationRecords } from "./migration.ts";
 import { namespaceRecords } from "./namespace.ts";
@@ -39,6 +41,7 @@ export function publicServices(parts: TableParts): Service[] {
     service(VolumeServiceDefinition, volumeRecords(parts)),
     service(NamespaceServiceDefinition, namespaceRecords(parts)),
     service(EventServiceDefinition, eventRecords(parts)),
+    service(LeadershipServiceDefinition, leadershipService(parts)),
   ];
 }
 

@@ -3,7 +3,7 @@ import { EventType } from "../../gen/drover/v1/event.ts";
 import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
 import { Phase, ReleaseReason, VirtualMachineInstanceStatus } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { demandOf } from "../../lib/capacity.ts";
-import { NOTHING, sameMessage } from "../actions.ts";
+import { NOTHING } from "../actions.ts";
 import type { Action, Decision, Notice } from "../actions.ts";
 import { conditionOf, fails, holds, withFacts } from "../conditions.ts";
 import type { Fact } from "../conditions.ts";
@@ -14,6 +14,7 @@ import { explain, schedule } from "../scheduler/schedule.ts";
 import type { Snapshot } from "../scheduler/snapshot.ts";
 import { isFinal, isGone } from "../virtual-machine/run-end.ts";
 import { heldBy, holderOf, liveMigrationFault, volumesFor, writableDisks } from "./volumes.ts";
+import { sameMessage } from "../same.ts";
 
 /** A look at the fleet now and then, for what no change announces. */
 const UNPLACED_RECHECK_MS = 15_000;

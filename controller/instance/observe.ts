@@ -1,5 +1,5 @@
 /** Gathers what one instance's decision is made on. */
-import { roomFor } from "../../lib/capacity.ts";
+import { capacityOf, roomFor } from "../../lib/capacity.ts";
 import type { Context } from "../context.ts";
 import { isFenced, isSilent } from "../node/liveness.ts";
 import type { Instance, Machine, NodeRecord } from "../objects.ts";
@@ -18,7 +18,7 @@ export function observe(key: string, context: Context): Observed | undefined {
     node,
     silent: isSilent(node),
     fenced: isFenced(node),
-    crowdedOut: node !== undefined && isCrowdedOut(instance, { node, others: instances.by("node", instance.status.nodeName) }),
+    crowdedOut: node !== undefined && isCrowdedOut(instance, node, context),
     snapshot: () => snapshotFor(instance, context),
     volume: (name) => volumes.get(name),
     volumesOfImage: (pool, image) => volumes.by("image", `${pool}/${image}`),
@@ -26,17 +26,21 @@ export function observe(key: string, context: Context): Observed | undefined {
   };
 }
 
-/** As the API server judges a claim: whoever has claimed already is in, and a node that has reported nothing turns nobody away. */
-function isCrowdedOut(instance: Instance, { node, others }: { node: NodeRecord; others: readonly Instance[] }): boolean {
+/**
+ * As the API server judges a claim: whoever has claimed already is in, and a node that has reported nothing turns nobody
+ * away. Only where the promises to all do not fit together it matters which of them are taken.
+ */
+function isCrowdedOut(instance: Instance, node: NodeRecord, { caches, load }: Context): boolean {
   if (instance.status.claim || !node.status.report) return false;
-  const { neededBytes, freeBytes } = roomFor(instance, { node, others });
+  const { name } = node.metadata;
+  if (load.on(name).memoryBytes <= capacityOf(node).memoryBytes) return false;
+  const { neededBytes, freeBytes } = roomFor(instance, { node, others: caches.instances.by("node", name) });
   return neededBytes > freeBytes;
 }
 
-export function snapshotFor(instance: Instance, { caches, limits }: Context) {
+export function snapshotFor(instance: Instance, { caches, load, limits }: Context) {
   return takeSnapshot(caches.nodes.list(), {
-    instancesOn: (name) => caches.instances.by("node", name),
-    except: instance.metadata.uid,
+    loadOn: (name) => load.onWithout(name, instance),
     cpuAllocationRatio: limits.cpuAllocationRatio,
   });
 }

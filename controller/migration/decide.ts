@@ -5,7 +5,7 @@
 import { EventType } from "../../gen/drover/v1/event.ts";
 import { MigrationOutcome, MigrationPhase, MigrationReason, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
 import type { InstanceMigration } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import { earliest, sameMessage } from "../actions.ts";
+import { earliest } from "../actions.ts";
 import type { Action, Decision } from "../actions.ts";
 import type { Instance, Migration } from "../objects.ts";
 import { factsOf, LIMIT_MS, TIDY_MS } from "./facts.ts";
@@ -16,6 +16,7 @@ import { abortAsked, admitted, closed, handedOff, isUnderstood, phaseOf, revoked
 import { byAge, hasEnded, isOpen, ORDER } from "./story.ts";
 import type { KnownPhase } from "./story.ts";
 import { tell } from "./tell.ts";
+import { sameMessage } from "../same.ts";
 
 export const FINISHED_KEPT = 5;
 /** A phase that is over in a moment is not worth a commit. */

@@ -1,17 +1,16 @@
 /** Gathers what the decision about one instance's migrations is made on. */
 import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
-import { MigrationPhase, VirtualMachineInstanceMigrationSpec, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
+import type { MigrationPhase } from "../../gen/drover/v1/migration.ts";
+import { VirtualMachineInstanceMigrationSpec, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
 import { demandOf } from "../../lib/capacity.ts";
 import type { Context } from "../context.ts";
-import { instanceKeyOf } from "../context.ts";
 import { snapshotFor } from "../instance/observe.ts";
 import type { Instance, Migration } from "../objects.ts";
 import { schedule } from "../scheduler/schedule.ts";
 import type { Placement } from "../scheduler/schedule.ts";
 import type { Observed } from "./decide.ts";
 import type { Evidence } from "./facts.ts";
-import { places } from "./queue.ts";
-import { byAge, hasEnded, isOpen } from "./story.ts";
+import { byAge, hasEnded, isOpen, isWaiting } from "./story.ts";
 
 export function observe(key: string, context: Context): Observed {
   const { instances, migrations, machines } = context.caches;
@@ -34,7 +33,7 @@ function evidenceOf(migration: Migration, { instance, mine, context }: { instanc
   const open = instance?.status.migration;
   const grant = open?.uid === migration.metadata.uid ? open : undefined;
   const waits = !grant && isWaiting(migration);
-  const place = waits ? placeOf(migration, context) : 0;
+  const place = waits ? context.places.of(migration) : 0;
   return {
     migration,
     instance,
@@ -45,21 +44,6 @@ function evidenceOf(migration: Migration, { instance, mine, context }: { instanc
     node: (name) => context.caches.nodes.get(name),
     elapsedMs: (phase) => context.stopwatch.elapsedMs(subject(migration, phase)),
   };
-}
-
-/** Nothing has been entered in the machine's record for it. */
-function isWaiting({ status }: Migration): boolean {
-  const { phase } = status;
-  return phase === MigrationPhase.UNSPECIFIED || phase === MigrationPhase.PENDING || phase === MigrationPhase.SCHEDULING;
-}
-
-function placeOf(migration: Migration, { caches, limits }: Context): number {
-  const moving = caches.instances.by("migrating", "yes");
-  const admitted = new Set(moving.map(({ status }) => status.migration?.uid));
-  const waiting = caches.migrations.by("open", "yes").filter((other) => isWaiting(other) && !admitted.has(other.metadata.uid));
-  const queue = waiting.map((other) => ({ migration: other, sourceNode: caches.instances.get(instanceKeyOf(other))?.status.nodeName }));
-  const active = moving.filter(({ status }) => !status.migration?.handedOff);
-  return places(queue, { active, limits: limits.migrations }).get(migration.metadata.uid) ?? 0;
 }
 
 function targetFor(migration: Migration, instance: Instance, context: Context): Placement {

@@ -20,6 +20,14 @@ export const isOpen = ({ status }: Migration): boolean => !hasEnded(status.phase
 /** The user wants it ended: asked so, or deleted its record. */
 export const isCancelled = ({ metadata, status }: Migration): boolean => status.cancelRequested || metadata.deletionTimestamp !== undefined;
 
+export const instanceKeyOf = ({ metadata, spec }: Migration): string => `${metadata.namespace}/${spec.vmiName}`;
+
+/** Nothing has been entered in the machine's record for it. */
+export function isWaiting({ status }: Migration): boolean {
+  const { phase } = status;
+  return phase === MigrationPhase.UNSPECIFIED || phase === MigrationPhase.PENDING || phase === MigrationPhase.SCHEDULING;
+}
+
 /** Oldest first; the name settles what the clock does not. */
 export function byAge(a: Migration, b: Migration): number {
   const [timeA, timeB] = [a, b].map(({ metadata }) => metadata.creationTimestamp?.getTime() ?? 0) as [number, number];

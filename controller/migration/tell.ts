@@ -7,13 +7,15 @@ import type { Migration } from "../objects.ts";
 import { explain } from "../scheduler/schedule.ts";
 import type { Evidence } from "./facts.ts";
 import type { Step } from "./phases.ts";
+import { shownPlace } from "./queue.ts";
 import { revoked } from "./record.ts";
 import { hasEnded, told } from "./story.ts";
 
 export type Teller = { seen: (migration: Migration, phase: MigrationPhase) => Date | undefined; now: Date };
 
-export function tell(migration: Migration, { evidence, step, observed }: { evidence: Evidence; step: Step; observed: Teller }): Migration {
+export function tell(migration: Migration, { evidence: known, step, observed }: { evidence: Evidence; step: Step; observed: Teller }): Migration {
   const { status } = migration;
+  const evidence = { ...known, place: shownPlace(known.place, status.queuePosition) };
   const { grant, instance, target } = evidence;
   const waitingFor = step.to === MigrationPhase.RUNNING ? whoseWord(evidence) : [];
   const ended = hasEnded(step.to);

@@ -2,13 +2,14 @@
 import { EventType } from "../../gen/drover/v1/event.ts";
 import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
 import { NodeSessionState, NodeStatus } from "../../gen/drover/v1/node.ts";
-import { NOTHING, sameMessage } from "../actions.ts";
+import { NOTHING } from "../actions.ts";
 import type { Action, Decision, Notice } from "../actions.ts";
 import { conditionOf, fails, holds, unknown, withFacts } from "../conditions.ts";
 import type { Fact } from "../conditions.ts";
 import { isKnown } from "../known.ts";
 import type { NodeRecord } from "../objects.ts";
 import { isFenced, isSilent } from "./liveness.ts";
+import { sameMessage } from "../same.ts";
 
 export type Observed = {
   node: NodeRecord;

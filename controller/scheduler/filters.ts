@@ -4,6 +4,7 @@
  */
 import type { Demand } from "../../lib/capacity.ts";
 import { fitFaults } from "../../lib/fit.ts";
+import type { FitReason } from "../../lib/fit.ts";
 import type { ResolvedHardware } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceSpec, NodeRecord } from "../objects.ts";
 import type { Candidate } from "./snapshot.ts";
@@ -23,12 +24,15 @@ export type Wanted = {
 };
 
 type Filter = (candidate: Candidate, wanted: Wanted) => boolean;
+type Labels = Record<string, string>;
+
+const LACKS_REQUIRED = "node lacks a required label" satisfies FitReason;
+const LACKS_ADDED = "lacks a label that was asked for";
 
 const filters: Record<string, Filter> = {
   "is the node it runs on": ({ name }, { sourceNode }) => name !== sourceNode?.metadata.name,
   "is not the node that was asked for": ({ name }, { targetNode }) => !targetNode || name === targetNode,
-  "lacks a label that was asked for": ({ node }, { addedNodeSelector }) =>
-    Object.entries(addedNodeSelector ?? {}).every(([label, value]) => node.metadata.labels[label] === value),
+  [LACKS_ADDED]: ({ node }, { addedNodeSelector }) => missingLabel(node, addedNodeSelector) === undefined,
   // A node with another pool of that name would begin with an empty disk where the machine has one with data.
   "does not have the machine's disk": ({ node }, { disks }) =>
     (disks ?? []).every(({ pool, poolIds }) => poolIds.includes(node.status.report?.pools.find(({ name }) => name === pool)?.id ?? "")),
@@ -39,10 +43,21 @@ const filters: Record<string, Filter> = {
 
 /** The first reason against the node, what it is like before what is free on it; undefined when it fits. */
 export function reasonAgainst(candidate: Candidate, wanted: Wanted): string | undefined {
-  return unlike(candidate.node, wanted) ?? Object.keys(filters).find((name) => !filters[name]!(candidate, wanted));
+  const reason = unlike(candidate.node, wanted) ?? Object.keys(filters).find((name) => !filters[name]!(candidate, wanted));
+  if (reason === LACKS_REQUIRED) return named(reason, candidate.node, wanted.instance.nodeSelector);
+  return reason === LACKS_ADDED ? named(reason, candidate.node, wanted.addedNodeSelector) : reason;
 }
 
-function unlike(node: NodeRecord, { instance, hardware, sourceNode, purpose }: Wanted): string | undefined {
+function unlike(node: NodeRecord, { instance, hardware, sourceNode, purpose }: Wanted): FitReason | undefined {
   if (sourceNode?.metadata.name === node.metadata.name) return undefined;
   return fitFaults({ instance, hardware, node, sourceNode, purpose })[0]?.reason;
+}
+
+/** Only the first label that a node lacks, so that nodes can still be counted by the reason. */
+const named = (reason: string, node: NodeRecord, wanted: Labels | undefined): string => `${reason} (${missingLabel(node, wanted) ?? ""})`;
+
+function missingLabel({ metadata }: NodeRecord, wanted: Labels = {}): string | undefined {
+  const missing = Object.keys(wanted).filter((label) => metadata.labels[label] !== wanted[label]);
+  const [first] = missing.toSorted();
+  return first === undefined ? undefined : `${first}=${wanted[first] ?? ""}`;
 }

@@ -9,14 +9,19 @@ export type Placement = { chosen: Candidate | undefined; reasons: Record<string,
 
 export function schedule(snapshot: Snapshot, wanted: Wanted): Placement {
   const reasons: Record<string, number> = {};
-  const fits = snapshot.filter((candidate) => {
+  let chosen: Candidate | undefined;
+  let best = -Infinity;
+  for (const candidate of snapshot) {
     const reason = reasonAgainst(candidate, wanted);
-    if (reason !== undefined) reasons[reason] = (reasons[reason] ?? 0) + 1;
-    return reason === undefined;
-  });
-  const ranked = fits.map((candidate) => ({ candidate, score: scoreOf(candidate, wanted) }));
-  ranked.sort((a, b) => b.score - a.score || (a.candidate.name < b.candidate.name ? -1 : 1));
-  return { chosen: ranked[0]?.candidate, reasons };
+    if (reason !== undefined) {
+      reasons[reason] = (reasons[reason] ?? 0) + 1;
+      continue;
+    }
+    const score = scoreOf(candidate, wanted);
+    if (chosen && (score < best || (score === best && candidate.name > chosen.name))) continue;
+    [chosen, best] = [candidate, score];
+  }
+  return { chosen, reasons };
 }
 
 /** Such as "0/3 nodes fit: 2 too little free memory, 1 node is cordoned". */

@@ -4,14 +4,16 @@ import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import { PowerIntent, PrintableStatus, VirtualMachineStatus } from "../../gen/drover/v1/virtual_machine.ts";
 import type { PowerState } from "../../gen/drover/v1/virtual_machine.ts";
 import { Phase, VirtualMachineInstanceStatus } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import { earliest, NOTHING, sameMessage } from "../actions.ts";
+import { earliest, NOTHING } from "../actions.ts";
 import type { Action, Decision, Notice } from "../actions.ts";
+import { conditionOf } from "../conditions.ts";
 import { frozenFor } from "../scheduler/hardware.ts";
 import type { Instance, Machine } from "../objects.ts";
 import { isUnderstood, shallRun } from "./power.ts";
 import { isFinal, isOver, recordEnd, STEADY_AFTER_MS } from "./run-end.ts";
-import { statusOf } from "./status.ts";
+import { NAME_TAKEN, SILENT_AT_START, statusOf } from "./status.ts";
 import type { Seen } from "./status.ts";
+import { sameMessage } from "../same.ts";
 
 export const INSTANCE_FINALIZER = "drover.dev/instance";
 export const DOMAIN_FINALIZER = "drover.dev/domain";
@@ -27,23 +29,20 @@ export type Observed = Seen & {
   ranMs: number;
   /** For how long the status, as computed, has differed from the recorded one by `subject`'s word. */
   passedMs: (subject: PrintableStatus) => number;
-  fraction: number;
+  fraction: () => number;
 };
 
 export function decide(observed: Observed): Decision {
-  const { machine } = observed;
+  const { machine, instance } = observed;
   if (!isUnderstood(machine)) return NOTHING;
-  const instance = observed.instance && owns(machine, observed.instance) ? observed.instance : undefined;
   if (machine.metadata.deletionTimestamp && !instance) return { actions: finish(machine) };
-  // An instance of somebody else has the name: there is nothing to do until it goes.
-  if (observed.instance && !instance) return NOTHING;
-  const recorded = withEnd({ ...observed, instance });
-  const status = steady(statusOf({ ...observed, instance, machine: recorded }), observed);
+  const recorded = withEnd(observed);
+  const status = steady(statusOf({ ...observed, machine: recorded }), observed);
   const { write, recheckMs } = whetherToWrite(observed, { recorded, status });
   const next: Machine = write ? { ...machine, status } : machine;
   const record: Action[] = write ? [{ do: "put-machine", machine: next }, ...notices(machine, next)] : [];
   return {
-    actions: [...record, ...run({ ...observed, instance, machine: recorded })],
+    actions: [...record, ...run({ ...observed, machine: recorded })],
     recheckMs: earliest(recheckMs, observed.waitMs > 0 ? observed.waitMs : undefined, settles(observed)),
   };
 }
@@ -67,21 +66,25 @@ const settles = ({ machine, instance, ranMs }: Observed): number | undefined =>
   machine.status.startFailure && instance?.status.phase === Phase.RUNNING && ranMs < STEADY_AFTER_MS ? STEADY_AFTER_MS - ranMs : undefined;
 
 function whetherToWrite(
-  { machine, passedMs }: Observed,
+  observed: Observed,
   { recorded, status }: { recorded: Machine; status: VirtualMachineStatus },
 ): { write: boolean; recheckMs?: number } {
-  if (sameMessage(VirtualMachineStatus, status, machine.status)) return { write: false };
-  const passing = PASSING.includes(status.printableStatus) && recorded === machine;
-  if (!passing) return { write: true };
-  if (status.printableStatus === machine.status.printableStatus) return { write: false };
-  const leftMs = PASSING_MS - passedMs(status.printableStatus);
-  return leftMs > 0 ? { write: false, recheckMs: leftMs } : { write: true };
+  const { machine } = observed;
+  const passing = PASSING.includes(status.printableStatus) && recorded === machine && !observed.foreign;
+  if (passing) {
+    if (status.printableStatus === machine.status.printableStatus) return { write: false };
+    const leftMs = PASSING_MS - observed.passedMs(status.printableStatus);
+    if (leftMs > 0) return { write: false, recheckMs: leftMs };
+  }
+  return { write: !sameMessage(VirtualMachineStatus, status, machine.status) };
 }
 
 /** What happens to the run itself, after the record above has been written. */
 function run(observed: Observed): Action[] {
-  const { machine, instance, waitMs } = observed;
+  const { machine, instance, foreign, waitMs } = observed;
   if (instance) return end(machine, instance);
+  // Somebody else's instance has the name: there is nothing to do until it goes.
+  if (foreign) return [];
   return shallRun(machine) && waitMs <= 0 ? [{ do: "create-instance", machine, instance: instanceFor(machine) }] : [];
 }
 
@@ -147,10 +150,22 @@ function noticeOf(before: VirtualMachineStatus, after: VirtualMachineStatus): Pi
     const message = `failed ${consecutiveFailCount} times in a row, next attempt in ${Math.round(retryAfterMs / 1000)} s: ${after.lastRun?.message ?? ""}`;
     return { reason: "BackOff", message, type: EventType.WARNING };
   }
+  const nameTaken = conditionOf(after.conditions, "Failure");
+  if (nameTaken?.reason === NAME_TAKEN && conditionOf(before.conditions, "Failure")?.reason !== NAME_TAKEN) {
+    return { reason: NAME_TAKEN, message: nameTaken.message, type: EventType.WARNING };
+  }
   if (before.printableStatus === after.printableStatus) return undefined;
   if (after.printableStatus === PrintableStatus.STOPPED && before.lastRun) {
     return { reason: "Stopped", message: before.lastRun.message || "the machine is off", type: EventType.NORMAL };
   }
-  if (after.printableStatus !== PrintableStatus.RUNNING || (before.instanceUid === after.instanceUid && before.ready)) return undefined;
-  return { reason: "Started", message: `runs on node ${after.nodeName}`, type: EventType.NORMAL };
+  return isStart(before, after) ? { reason: "Started", message: `runs on node ${after.nodeName}`, type: EventType.NORMAL } : undefined;
+}
+
+/** A guest that pauses, moves or falls silent has run all the time, or may have. */
+const HAS_RUN: readonly PrintableStatus[] = [PrintableStatus.RUNNING, PrintableStatus.PAUSED, PrintableStatus.MIGRATING, PrintableStatus.UNKNOWN];
+
+function isStart(before: VirtualMachineStatus, after: VirtualMachineStatus): boolean {
+  if (after.printableStatus !== PrintableStatus.RUNNING) return false;
+  if (before.instanceUid !== after.instanceUid || !HAS_RUN.includes(before.printableStatus)) return true;
+  return conditionOf(before.conditions, "Ready")?.reason === SILENT_AT_START;
 }

@@ -41,7 +41,7 @@ export type Ended = {
   fenced: boolean;
   /** How long the guest has run, as far as this controller saw. */
   ranMs: number;
-  fraction: number;
+  fraction: () => number;
   now: Date;
 };
 
@@ -82,5 +82,5 @@ function startFailureOf({ machine, instance, fenced, ranMs, fraction }: Ended, o
   const { startFailure, lastRun } = machine.status;
   const sameIntent = lastRun?.powerGeneration === instance.status.powerGeneration;
   const failures = (sameIntent ? (startFailure?.consecutiveFailCount ?? 0) : 0) + 1;
-  return { consecutiveFailCount: failures, lastFailedUid: instance.metadata.uid, retryAfterMs: retryAfterMs(failures, fraction) };
+  return { consecutiveFailCount: failures, lastFailedUid: instance.metadata.uid, retryAfterMs: retryAfterMs(failures, fraction()) };
 }

@@ -6,16 +6,18 @@ import { MigrationOutcome } from "../../gen/drover/v1/migration.ts";
 import { PowerIntent, PrintableStatus, RunOutcome } from "../../gen/drover/v1/virtual_machine.ts";
 import type { VirtualMachineStatus } from "../../gen/drover/v1/virtual_machine.ts";
 import { DomainState, Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import { sameMessage } from "../actions.ts";
 import { conditionOf, fails, holds, unknown, withFacts } from "../conditions.ts";
 import type { Fact } from "../conditions.ts";
 import type { Instance, Machine, Migration } from "../objects.ts";
 import { shallRun } from "./power.ts";
 import { isFinal } from "./run-end.ts";
+import { sameMessage } from "../same.ts";
 
 export type Seen = {
   machine: Machine;
   instance?: Instance | undefined;
+  /** An instance that has the machine's name and is not of this machine. */
+  foreign?: Instance | undefined;
   /** The open migration's own record. */
   migration?: Migration | undefined;
   /** The owner's node does not answer. */
@@ -24,6 +26,10 @@ export type Seen = {
   waitMs: number;
   now: Date;
 };
+
+/** Reasons of conditions that decisions ask for again. */
+export const NAME_TAKEN = "InstanceNameTaken";
+export const SILENT_AT_START = "NodeSilentAtStart";
 
 type Rule = readonly [PrintableStatus, (seen: Seen) => boolean];
 
@@ -94,11 +100,18 @@ function facts(seen: Seen): Fact[] {
 }
 
 function readiness(seen: Seen): Fact {
-  if (seen.silent && seen.instance?.status.claim) return unknown("Ready", "NodeSilent", `node ${seen.instance.status.nodeName} does not answer`);
-  return isReady(seen) ? holds("Ready", "Running") : fails("Ready", seen.instance ? "NotRunning" : "NoInstance");
+  const { instance, silent } = seen;
+  if (silent && instance?.status.claim) {
+    return unknown("Ready", instance.status.reachedRunning ? "NodeSilent" : SILENT_AT_START, `node ${instance.status.nodeName} does not answer`);
+  }
+  return isReady(seen) ? holds("Ready", "Running") : fails("Ready", instance ? "NotRunning" : "NoInstance");
 }
 
-function failure({ machine, instance }: Seen): Fact {
+function failure({ machine, instance, foreign }: Seen): Fact {
+  if (foreign && shallRun(machine)) {
+    const { name, uid } = foreign.metadata;
+    return holds("Failure", NAME_TAKEN, `the instance ${name} (${uid}) has the machine's name and is not of this machine: the machine starts when it is deleted`);
+  }
   const { lastRun } = machine.status;
   return lastRun?.outcome === RunOutcome.FAILED && !isRunning(instance) ? holds("Failure", "LastRunFailed", lastRun.message) : fails("Failure", "None");
 }

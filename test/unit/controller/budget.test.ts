@@ -54,7 +54,7 @@ describe("the controller beside a real API server", function () {
     const connection = connect({ server: `unix://${unix}` });
     clients = clientsOn(connection);
     await until(async () => (await clients.machines.listVirtualMachines(ListVirtualMachinesRequest.create())).revision !== "");
-    const running = runController({ config: { cpuAllocationRatio: 10, migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2 } }, connection, clock: systemClock, random: systemRandom, log: silentLog, signal: stop.signal });
+    const running = runController({ config: { cpuAllocationRatio: 10, migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2 } }, connection, name: "the test", clock: systemClock, random: systemRandom, log: silentLog, signal: stop.signal });
     closing.push(() => running, () => connection[Symbol.dispose]());
     for (const name of ["a", "b"]) {
       const peer = new Peer({ name, server: `127.0.0.1:${port}`, tls: pki.node(name), guests });

@@ -71,4 +71,38 @@ describe("the work queue", () => {
     stop.abort();
     assert.equal(await taken, undefined);
   });
+
+  it("wakes those who wait now, after others have been told to stop", async () => {
+    const stop = new AbortController();
+    const queue = new WorkQueue({ clock: handClock().clock, random });
+    const before = [queue.take(stop.signal), queue.take(stop.signal)];
+    stop.abort();
+    assert.deepEqual(await Promise.all(before), [undefined, undefined]);
+    const taken = queue.take(signal);
+    queue.add("x");
+    assert.equal(await taken, "x");
+  });
+
+  it("gives each of several keys to a worker of its own", async () => {
+    const queue = new WorkQueue({ clock: handClock().clock, random });
+    const taken = [queue.take(signal), queue.take(signal)];
+    queue.add("x");
+    queue.add("y");
+    assert.deepEqual(await Promise.all(taken), ["x", "y"]);
+  });
+
+  it("takes nothing while it is closed, and nothing from before", async () => {
+    const { clock, pass } = handClock();
+    const queue = new WorkQueue({ clock, random });
+    queue.add("x");
+    queue.addAfter("y", 10);
+    queue.close();
+    queue.add("z");
+    queue.addAfter("z", 10);
+    queue.open();
+    pass(20);
+    assert.equal(queue.length, 0);
+    queue.add("x");
+    assert.equal(await queue.take(signal), "x");
+  });
 });

@@ -10,11 +10,10 @@ import { PowerIntent, PowerState, RunStrategy, VirtualMachineStatus } from "../.
 import { ReleaseReason } from "../../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Action } from "../../../controller/actions.ts";
 import type { Cache } from "../../../controller/cache.ts";
-import { makeCaches } from "../../../controller/context.ts";
+import { makeCaches, makeContext } from "../../../controller/context.ts";
 import type { Caches, Context } from "../../../controller/context.ts";
 import { instanceOf, keyOf, machineOf } from "../../../controller/objects.ts";
 import type { Instance, InstanceSpec, Machine, Migration, Named, NodeRecord } from "../../../controller/objects.ts";
-import { Stopwatch } from "../../../controller/stopwatch.ts";
 import { INSTANCE_FINALIZER } from "../../../controller/virtual-machine/decide.ts";
 import { makeLoops } from "../../../controller/wiring.ts";
 import type { Clock } from "../../../lib/clock.ts";
@@ -38,13 +37,12 @@ export class World {
     after: () => ({ cancel: () => undefined }),
   };
   readonly #random: Random = { uuid: () => `uid-${(this.#uids += 1)}`, fraction: () => 0.5, token: () => "token" };
-  readonly context: Context = {
+  readonly context: Context = makeContext({
     caches: this.caches,
-    stopwatch: new Stopwatch(this.#clock),
     clock: this.#clock,
     random: this.#random,
     limits: { cpuAllocationRatio: 10, migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2 } },
-  };
+  });
   readonly loops = makeLoops(this.context, { clock: this.#clock, random: this.#random });
 
   /** Runs every loop over every key until nothing is written any more. */

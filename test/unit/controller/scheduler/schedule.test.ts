@@ -6,6 +6,8 @@ import { FrozenHardware, RunStrategy } from "../../../../gen/drover/v1/virtual_m
 import type { Instance, InstanceSpec, NodeRecord } from "../../../../controller/objects.ts";
 import { demandOf } from "../../../../lib/capacity.ts";
 import { frozenFor, resolveHardware } from "../../../../controller/scheduler/hardware.ts";
+import { makeCaches } from "../../../../controller/context.ts";
+import { FleetLoad } from "../../../../controller/scheduler/load.ts";
 import { explain, schedule } from "../../../../controller/scheduler/schedule.ts";
 import { takeSnapshot } from "../../../../controller/scheduler/snapshot.ts";
 import { instanceFor } from "../../../../controller/virtual-machine/decide.ts";
@@ -15,7 +17,10 @@ const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 
 function place(nodes: NodeRecord[], { spec = aSpec(), on = {} as Record<string, Instance[]> } = {}) {
-  const snapshot = takeSnapshot(nodes, { instancesOn: (name) => on[name] ?? [], except: "", cpuAllocationRatio: 10 });
+  const cache = makeCaches().instances;
+  const load = new FleetLoad(cache);
+  for (const instance of Object.values(on).flat()) cache.apply({ type: "put", object: instance, revision: "s.1" });
+  const snapshot = takeSnapshot(nodes, { loadOn: (name) => load.on(name), cpuAllocationRatio: 10 });
   return schedule(snapshot, { instance: spec, hardware: undefined, demand: demandOf(spec), purpose: "start" });
 }
 
@@ -52,6 +57,20 @@ describe("a placement", () => {
     assert.equal(explain({}), "0/0 nodes fit: no node has joined");
   });
 
+  it("names the label that nodes lack, and the value that was wanted", () => {
+    const labelled = (name: string, labels: Record<string, string>): NodeRecord => {
+      const node = aNode(name);
+      return { ...node, metadata: { ...node.metadata, labels } };
+    };
+    const spec = { ...aSpec(), nodeSelector: { zone: "east", disk: "ssd" } };
+    const nodes = [aNode("a"), labelled("b", { disk: "ssd", zone: "west" }), labelled("c", { disk: "ssd" })];
+    assert.equal(explain(place(nodes, { spec }).reasons), "0/3 nodes fit: 2 node lacks a required label (zone=east), 1 node lacks a required label (disk=ssd)");
+    assert.equal(place([...nodes, labelled("d", { disk: "ssd", zone: "east" })], { spec }).chosen?.name, "d");
+    const asked = { instance: aSpec({ disks: [] }), hardware: undefined, demand: demandOf(aSpec()), purpose: "migrate" as const, addedNodeSelector: { rack: "7" } };
+    const snapshot = takeSnapshot([aNode("a")], { loadOn: () => ({ memoryBytes: 0, cpus: 0, inbound: 0, outbound: 0 }), cpuAllocationRatio: 10 });
+    assert.deepEqual(schedule(snapshot, asked).reasons, { "lacks a label that was asked for (rack=7)": 1 });
+  });
+
   it("takes no more than the administrator grants and the host leaves", () => {
     const node = aNode("a", { memoryBytes: 2 * GIB, reservedMemoryBytes: 1536 * MIB });
     assert.equal(place([node]).chosen, undefined);
@@ -61,7 +80,7 @@ describe("a placement", () => {
 
   it("does not begin with an empty disk where the machine has one with data", () => {
     const spec = aSpec();
-    const snapshot = takeSnapshot([aNode("a")], { instancesOn: () => [], except: "", cpuAllocationRatio: 10 });
+    const snapshot = takeSnapshot([aNode("a")], { loadOn: () => ({ memoryBytes: 0, cpus: 0, inbound: 0, outbound: 0 }), cpuAllocationRatio: 10 });
     const { chosen, reasons } = schedule(snapshot, { instance: spec, hardware: undefined, demand: demandOf(spec), purpose: "start", disks: [{ pool: "shared", poolIds: ["another"] }] });
     assert.equal(chosen, undefined);
     assert.deepEqual(reasons, { "does not have the machine's disk": 1 });

@@ -108,3 +108,114 @@ describe("a machine on its way", () => {
     assert.equal(world.commits.length, before);
   });
 });
+
+/** The agent takes it. */
+function take(world: World): void {
+  world.changeInstance((status) => ({ ...status, claim: OwnerClaim.create({ epoch: status.epoch, nodeName: status.nodeName }) }));
+}
+
+function run(world: World): void {
+  const ownerReport = ({ nodeName, epoch }: { nodeName: string; epoch: number }) => OwnerReport.create({ nodeName, epoch, state: DomainState.RUNNING });
+  world.changeInstance((status) => ({ ...status, phase: Phase.RUNNING, reachedRunning: true, ownerReport: ownerReport(status) }));
+}
+
+const starts = (world: World) => world.notices.filter((reason) => reason === "Started").length;
+
+describe("the word that a machine has started", () => {
+  const running = () => {
+    const world = failing();
+    take(world);
+    run(world);
+    world.settle();
+    assert.equal(starts(world), 1);
+    return world;
+  };
+
+  it("is not said again when its node comes back after a silence", () => {
+    const world = running();
+    for (let time = 0; time < 3; time += 1) {
+      world.silence("a");
+      world.settle();
+      assert.equal(world.machine()!.status.printableStatus, PrintableStatus.UNKNOWN);
+      world.connect("a");
+      world.settle();
+    }
+    assert.equal(world.machine()!.status.printableStatus, PrintableStatus.RUNNING);
+    assert.equal(starts(world), 1);
+  });
+
+  it("is said once when its node fell silent before it ran", () => {
+    const world = failing();
+    take(world);
+    world.silence("a");
+    world.settle();
+    assert.equal(world.machine()!.status.printableStatus, PrintableStatus.UNKNOWN);
+    world.connect("a");
+    run(world);
+    world.settle();
+    assert.equal(starts(world), 1);
+  });
+
+  it("is not said again after a pause", () => {
+    const world = running();
+    const report = (state: DomainState) => world.changeInstance((status) => ({ ...status, ownerReport: { ...status.ownerReport!, state } }));
+    report(DomainState.PAUSED);
+    world.settle();
+    assert.equal(world.machine()!.status.printableStatus, PrintableStatus.PAUSED);
+    report(DomainState.RUNNING);
+    world.settle();
+    assert.equal(starts(world), 1);
+  });
+
+  it("is said again for another run", () => {
+    const world = running();
+    world.power(PowerIntent.RUN, { restartUid: world.instance()!.metadata.uid });
+    world.settle();
+    world.changeInstance((status) => ({ ...status, phase: Phase.SUCCEEDED, ownerReport: { ...status.ownerReport!, state: DomainState.GONE } }));
+    world.settle();
+    take(world);
+    run(world);
+    world.settle();
+    assert.equal(starts(world), 2);
+  });
+});
+
+describe("somebody else's instance under the machine's name", () => {
+  const named = () => {
+    const world = failing();
+    const mine = world.instance()!;
+    const foreign = { ...mine, metadata: { ...mine.metadata, uid: "foreign", ownerReferences: [], finalizers: [] } };
+    world.caches.instances.apply({ type: "gone", object: mine, revision: "world.500" });
+    world.caches.instances.apply({ type: "put", object: { ...foreign, metadata: { ...foreign.metadata, resourceVersion: "world.501" } }, revision: "world.501" });
+    world.settle();
+    return world;
+  };
+  const failure = (world: World) => world.machine()!.status.conditions.find(({ type }) => type === "Failure");
+
+  it("is named in a condition and an event, once, while nothing is done to it", () => {
+    const world = named();
+    assert.equal(failure(world)?.reason, "InstanceNameTaken");
+    assert.match(failure(world)!.message, /web \(foreign\)/);
+    assert.equal(world.notices.filter((reason) => reason === "InstanceNameTaken").length, 1);
+    assert.equal(world.instance()!.metadata.uid, "foreign");
+    assert.equal(world.machine()!.status.instanceUid, "");
+  });
+
+  it("is forgotten when it goes, and the machine starts", () => {
+    const world = named();
+    world.caches.instances.apply({ type: "gone", object: world.instance()!, revision: "world.900" });
+    world.settle();
+    assert.ok(world.instance()!.metadata.ownerReferences.length > 0);
+    take(world);
+    run(world);
+    world.settle();
+    assert.equal(failure(world)?.reason, "None");
+  });
+
+  it("holds nothing back of a machine that is off", () => {
+    const world = named();
+    world.power(PowerIntent.STOP);
+    world.settle();
+    assert.equal(failure(world)?.reason, "None");
+  });
+});
