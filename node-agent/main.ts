@@ -3,12 +3,13 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Command, CommandResult, Hello } from "../gen/drover/agent/v1/agent.ts";
 import { connect } from "../lib/client.ts";
-import { delay, systemClock } from "../lib/clock.ts";
+import { delay, every, systemClock } from "../lib/clock.ts";
 import { runProgram, signalled } from "../lib/config.ts";
 import { createLog } from "../lib/log.ts";
 import { systemRandom } from "../lib/random.ts";
 import { loadAgentConfig } from "./config.ts";
 import type { AgentConfig } from "./config.ts";
+import { boundLog } from "./console/bound.ts";
 import { Tunnels } from "./console/tunnels.ts";
 import { grpcControlPlane } from "./control-plane.ts";
 import { describeDomain } from "./describe.ts";
@@ -18,10 +19,12 @@ import { bootIdentity, lockStateDirectory, nodeUid, rememberedStore } from "./id
 import { Inventory } from "./inventory/inventory.ts";
 import type { HypervisorEvent } from "./libvirt/hypervisor.ts";
 import { fileEndings } from "./machine/endings.ts";
+import { LeftoverVariables } from "./machine/leftover-variables.ts";
 import { Machines } from "./machine/machines.ts";
 import { Outbox } from "./outbox.ts";
 import { NodeReporter } from "./report.ts";
 import { PROTOCOL, runSessions } from "./session.ts";
+import { runCommand } from "./storage/command.ts";
 import { hostStorage } from "./storage/host-storage.ts";
 
 const VERSION = "0.1.0";
@@ -29,6 +32,8 @@ const clock = systemClock;
 const random = systemRandom;
 
 const FIRST_LOOK_MS = 3_000;
+const LOGS_EVERY_MS = 10_000;
+const LEFTOVERS_EVERY_MS = 600_000;
 
 /** A silent link is to be noticed before the lease ends. */
 const KEEPALIVE = { "grpc.keepalive_time_ms": 5_000, "grpc.keepalive_timeout_ms": 3_000 };
@@ -71,7 +76,6 @@ await runProgram(async () => {
       allowEmulation: config.allowEmulation,
       migrationBlocker: migrationBlocker(config),
     },
-    reservedBridges: [],
     kvm: () => host.kvm,
     foreignDomains: () => machines.foreignDomains(),
   });
@@ -106,6 +110,12 @@ await runProgram(async () => {
     }
   }
 
+  const boundLogs = async (): Promise<void> => {
+    for (const vmiUid of await storage.machines()) await boundLog(storage.paths({ vmiUid, vmUid: vmiUid }).consoleLog, runCommand);
+  };
+
+  const leftovers = new LeftoverVariables({ storage, controlPlane, storeId: () => store.known(), isHere: (vmUid) => machines.has(vmUid), log });
+
   await machines.recall();
   const ignoreAbort = (error: unknown): void => {
     if (!signal.aborted) throw error;
@@ -117,6 +127,8 @@ await runProgram(async () => {
     consuming,
     connected,
     machines.relistAlways(signal),
+    every(clock, LOGS_EVERY_MS, { run: boundLogs, signal, onError: (error) => log.warn({ error }, "a console's log could not be shortened") }),
+    every(clock, LEFTOVERS_EVERY_MS, { run: () => leftovers.sweep(), signal, onError: (error) => log.debug({ error }, "firmware variables could not be looked after") }),
     // A moment for libvirt, so that a restart of the agent alone is no news.
     Promise.race([connected, delay(clock, FIRST_LOOK_MS, signal)]).then(() => reporter.run(signal)),
     runSessions({

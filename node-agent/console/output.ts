@@ -5,6 +5,7 @@
 import { open } from "node:fs/promises";
 import type { Clock } from "../../lib/clock.ts";
 import { delay } from "../../lib/clock.ts";
+import { KEPT_BYTES } from "./bound.ts";
 
 /** The log as the stream sees it. */
 export interface ConsoleLog extends AsyncDisposable {
@@ -26,6 +27,8 @@ export async function* output(log: ConsoleLog, { follow, tailBytes, standing, cl
   while (!signal.aborted) {
     // Before the read: what was written until the machine went is then still sent.
     const where = standing();
+    // A reader that is further behind finds a hole.
+    position = Math.max(position, (await log.sizeBytes()) - KEPT_BYTES);
     const frame = await log.read(position, FRAME_BYTES);
     if (frame.length > 0) {
       position += frame.length;

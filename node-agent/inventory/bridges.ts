@@ -4,9 +4,9 @@ import { join } from "node:path";
 
 const INTERFACES = "/sys/class/net";
 
-/** An interface is a bridge when the kernel gives it a `bridge` directory. Without the reserved ones. */
-export async function hostBridges(reserved: readonly string[], interfaces = INTERFACES): Promise<string[]> {
-  const names = (await entries(interfaces)).filter((name) => !reserved.includes(name));
+/** An interface is a bridge when the kernel gives it a `bridge` directory. */
+export async function hostBridges(interfaces = INTERFACES): Promise<string[]> {
+  const names = await entries(interfaces);
   const contents = await Promise.all(names.map((name) => entries(join(interfaces, name))));
   return names.filter((_, index) => contents[index]?.includes("bridge"));
 }

@@ -12,12 +12,11 @@ export type InventorySources = {
   hypervisor: Pick<Hypervisor, "inventory">;
   storage: Pick<Storage, "pools">;
   settings: NodeSettings;
-  reservedBridges: readonly string[];
   /** The canary's verdict as it is known by now. */
   kvm: () => KvmCheck;
   /** Names of domains that the agent leaves alone. */
   foreignDomains: () => readonly string[];
-  bridges?: (reserved: readonly string[]) => Promise<string[]>;
+  bridges?: () => Promise<string[]>;
 };
 
 export class Inventory {
@@ -30,8 +29,8 @@ export class Inventory {
 
   /** Waits for libvirt at most as long as its adapter lets a call wait; never fails because of it. */
   async collect(): Promise<NodeReport> {
-    const { storage, settings, reservedBridges, kvm, foreignDomains, bridges = hostBridges } = this.#sources;
-    const [hypervisorFault, pools, bridgeNames] = await Promise.all([this.#ask(), storage.pools(), bridges(reservedBridges)]);
+    const { storage, settings, kvm, foreignDomains, bridges = hostBridges } = this.#sources;
+    const [hypervisorFault, pools, bridgeNames] = await Promise.all([this.#ask(), storage.pools(), bridges()]);
     const name = hostname();
     return nodeReport(
       { host: this.#host, hypervisorFault, hostname: name, kvm: kvm(), pools, bridges: bridgeNames, foreignDomains: foreignDomains() },

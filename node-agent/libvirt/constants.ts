@@ -167,26 +167,6 @@ export const affectFlag = {
   CONFIG: 2,
 } as const;
 
-/** virConnectListAllDomainsFlags */
-export const listDomainsFlag = {
-  ACTIVE: 1,
-  INACTIVE: 2,
-  PERSISTENT: 4,
-  TRANSIENT: 8,
-  RUNNING: 16,
-  PAUSED: 32,
-  SHUTOFF: 64,
-  OTHER: 128,
-  MANAGEDSAVE: 256,
-  NO_MANAGEDSAVE: 512,
-  AUTOSTART: 1024,
-  NO_AUTOSTART: 2048,
-  HAS_SNAPSHOT: 4096,
-  NO_SNAPSHOT: 8192,
-  HAS_CHECKPOINT: 16384,
-  NO_CHECKPOINT: 32768,
-} as const;
-
 /** virConnectListAllNetworksFlags */
 export const listNetworksFlag = {
   INACTIVE: 1,
@@ -269,6 +249,51 @@ export const jobOperation = {
   DUMP: 8,
   BACKUP: 9,
   SNAPSHOT_DELETE: 10,
+} as const;
+
+/** virDomainEventDefinedDetailType */
+export const definedDetail = {
+  ADDED: 0,
+  UPDATED: 1,
+  RENAMED: 2,
+  FROM_SNAPSHOT: 3,
+} as const;
+
+/** virDomainEventStartedDetailType */
+export const startedDetail = {
+  BOOTED: 0,
+  MIGRATED: 1,
+  RESTORED: 2,
+  FROM_SNAPSHOT: 3,
+  WAKEUP: 4,
+} as const;
+
+/** virDomainEventResumedDetailType */
+export const resumedDetail = {
+  UNPAUSED: 0,
+  MIGRATED: 1,
+  FROM_SNAPSHOT: 2,
+  POSTCOPY: 3,
+  POSTCOPY_FAILED: 4,
+} as const;
+
+/** virStreamFlags */
+export const streamFlag = {
+  NONBLOCK: 1,
+} as const;
+
+/** virStreamEventType */
+export const streamEvent = {
+  READABLE: 1,
+  WRITABLE: 2,
+  ERROR: 4,
+  HANGUP: 8,
+} as const;
+
+/** virDomainConsoleFlags */
+export const consoleFlag = {
+  FORCE: 1,
+  SAFE: 2,
 } as const;
 
 /** virConnectDomainEventAgentLifecycleState */

@@ -7,8 +7,9 @@ import { backoffMs, RECONNECT } from "../../lib/backoff.ts";
 import type { Clock, Timer } from "../../lib/clock.ts";
 import type { Random } from "../../lib/random.ts";
 import { HypervisorError } from "./hypervisor.ts";
-import type { HypervisorEvent } from "./hypervisor.ts";
+import type { ConsoleStream, HypervisorEvent } from "./hypervisor.ts";
 import type { FromDriver, HostEvent, OperationName, Operations } from "./protocol.ts";
+import { DriverStream, READ_WINDOW_BYTES } from "./stream.ts";
 import { LIMITS, supervise, TICK_MS } from "./supervision.ts";
 import type { Limits } from "./supervision.ts";
 import type { DriverProcess, DriverTransport } from "./transport.ts";
@@ -33,6 +34,7 @@ export class Driver {
   readonly #limits: Limits;
   readonly #hosts = new Map<number, Host>();
   readonly #pending = new Map<number, Pending>();
+  readonly #streams = new Map<number, DriverStream>();
   #child: Child | undefined;
   #lastNumber = 0;
   #attempt = 0;
@@ -66,6 +68,21 @@ export class Driver {
       this.#pending.set(id, { operation, sentMs: this.#options.clock.monotonicMs(), resolve, reject });
       child.process.send({ type: "call", host, id, operation, arguments: args });
     });
+  }
+
+  /** The stream is in this child alone, and ends with it. */
+  async openConsole(host: number, { uuid, force }: { uuid: string; force: boolean }): Promise<ConsoleStream> {
+    const child = this.#child;
+    const number = (this.#lastNumber += 1);
+    const stream = new DriverStream((request) => child?.process.send({ type: "stream", stream: number, request }));
+    this.#streams.set(number, stream);
+    try {
+      await this.call(host, "openConsole", { uuid, stream: number, force, creditBytes: READ_WINDOW_BYTES });
+      return stream;
+    } catch (error) {
+      this.#streams.delete(number);
+      throw error;
+    }
   }
 
   /** Gives every connection back in order, within a limit; then the child ends in any case. */
@@ -114,6 +131,9 @@ export class Driver {
         const { kind, code } = message;
         return this.#settle(message.id, ({ reject }) => reject(new HypervisorError(kind, message.message, code)));
       }
+      case "stream-data": return this.#streams.get(message.stream)?.received(message.data);
+      case "stream-written": return this.#streams.get(message.stream)?.written(message.bytes);
+      case "stream-ended": return this.#endStream(message.stream, message.error);
       case "fault": return this.#options.report(message.message);
       case "stopped": return child.stopped();
     }
@@ -126,6 +146,11 @@ export class Driver {
     this.#attempt = 0;
     host.generation += 1;
     host.listener({ type: "connected", generation: host.generation });
+  }
+
+  #endStream(number: number, error: Extract<FromDriver, { type: "stream-ended" }>["error"]): void {
+    this.#streams.get(number)?.ended(error && new HypervisorError(error.kind, error.message, error.code));
+    this.#streams.delete(number);
   }
 
   #settle(id: number, how: (pending: Pending) => void): void {
@@ -163,6 +188,8 @@ export class Driver {
     for (const [id, { reject }] of lost) {
       reject(new HypervisorError(overdue.includes(id) ? "timeout" : "connection-lost", `Lost the driver: ${reason}`));
     }
+    for (const stream of this.#streams.values()) stream.ended(new HypervisorError("connection-lost", `Lost the driver: ${reason}`));
+    this.#streams.clear();
     for (const host of this.#hosts.values()) host.listener({ type: "disconnected", reason });
     if (!this.#closed) this.#respawnLater();
   }

@@ -106,6 +106,19 @@ export type MigrateOptions = {
   copyDisks?: readonly string[];
 };
 
+/** A guest's serial console, for one reader and one writer. Ends with the guest, the connection, or `close`. */
+export interface ConsoleStream {
+  /** What the guest writes from now on. Ends when the console does; throws when it was lost, or taken by another. */
+  read(): AsyncIterable<Uint8Array>;
+  /** Resolves when all is on its way and the guest has taken enough of it. */
+  write(data: Uint8Array): Promise<void>;
+  /** Safe to repeat. */
+  close(): void;
+}
+
+/** The domain that the XML makes, named apart from it so that others with its uuid or name are found. */
+export type LaunchOptions = { uuid: string; name: string; xml: string };
+
 export interface Hypervisor {
   /** Starts connecting; resolves at the first connection. Reconnects for ever by itself, each time telling by event. */
   start(signal: AbortSignal): Promise<void>;
@@ -120,6 +133,11 @@ export interface Hypervisor {
   findByName(name: string): Promise<Domain | undefined>;
   /** Live XML, or the persistent definition; with `migratable` the form to derive a destination's XML from. Never with secrets. */
   xml(uuid: string, form: "live" | "inactive" | "migratable"): Promise<string>;
+  /**
+   * Defines and starts, and answers what libvirt then shows of the domain. Does neither when its uuid or name is that of
+   * a domain which Drover did not make (`already-exists`), or when it runs (`invalid-state`).
+   */
+  launch(options: LaunchOptions): Promise<Domain>;
   /** Defines or redefines; answers the UUID. */
   define(xml: string): Promise<string>;
   create(uuid: string): Promise<void>;
@@ -144,6 +162,11 @@ export interface Hypervisor {
    */
   abortJob(uuid: string, options?: { postCopy: true }): Promise<void>;
   setMigrationSpeed(uuid: string, mebibytesPerSecond: number): Promise<void>;
+  /**
+   * Opens the first serial console, which must be a `pty`: libvirt streams no other. Only one can have it at a time:
+   * without `force` a second one is refused, with it the first one is cut off.
+   */
+  openConsole(uuid: string, options?: { force?: boolean }): Promise<ConsoleStream>;
   close(): Promise<void>;
 }
 

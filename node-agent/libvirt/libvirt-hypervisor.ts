@@ -6,7 +6,7 @@ import { Driver } from "./driver.ts";
 import { EventQueue } from "./event-queue.ts";
 import { Gate } from "./gate.ts";
 import { HypervisorError } from "./hypervisor.ts";
-import type { Hypervisor, HypervisorEvent, MigrateOptions } from "./hypervisor.ts";
+import type { ConsoleStream, Hypervisor, HypervisorEvent, LaunchOptions, MigrateOptions } from "./hypervisor.ts";
 import type { OperationName, Operations } from "./protocol.ts";
 import { CALL_CLASS, CONCURRENCY } from "./supervision.ts";
 import type { CallClass } from "./supervision.ts";
@@ -65,6 +65,7 @@ export class LibvirtHypervisor implements Hypervisor {
   get = (uuid: string) => this.#call("get", { uuid });
   findByName = (name: string) => this.#call("findByName", { name });
   xml = (uuid: string, form: "live" | "inactive" | "migratable") => this.#call("xml", { uuid, form });
+  launch = (options: LaunchOptions) => this.#call("launch", options);
   define = (xml: string) => this.#call("define", { xml });
   create = (uuid: string) => this.#call("create", { uuid });
   shutdown = (uuid: string) => this.#call("shutdown", { uuid });
@@ -81,6 +82,10 @@ export class LibvirtHypervisor implements Hypervisor {
   setMigrationSpeed = (uuid: string, mebibytesPerSecond: number) =>
     this.#call("setMigrationSpeed", { uuid, mebibytesPerSecond });
 
+  openConsole(uuid: string, { force = false }: { force?: boolean } = {}): Promise<ConsoleStream> {
+    return this.#through("openConsole", (host) => this.#options.driver.openConsole(host, { uuid, force }));
+  }
+
   async close(): Promise<void> {
     const { driver, ownsDriver } = this.#options;
     if (ownsDriver) await driver.close();
@@ -96,8 +101,12 @@ export class LibvirtHypervisor implements Hypervisor {
   }
 
   #call<K extends OperationName>(operation: K, args: Operations[K]["arguments"]): Promise<Operations[K]["result"]> {
+    return this.#through(operation, (host) => this.#options.driver.call(host, operation, args));
+  }
+
+  #through<T>(operation: OperationName, call: (host: number) => Promise<T>): Promise<T> {
     const host = this.#host;
     if (host === undefined) return Promise.reject(new HypervisorError("connection-lost", "The hypervisor is not started"));
-    return this.#gates[CALL_CLASS[operation]].run(() => this.#options.driver.call(host, operation, args));
+    return this.#gates[CALL_CLASS[operation]].run(() => call(host));
   }
 }

@@ -31,6 +31,12 @@ export function droverElement(domainXml: string): string | undefined {
   return undefined;
 }
 
+/** What `withoutNamespace` took away, which libvirt leaves out of an element that it is asked for by its namespace. */
+export function withNamespace(element: string): string {
+  const prefixed = element.replace(TAG, (tag) => tag.replace(/^<(\/?)(?![\w.-]+:)/, `<$1${METADATA_PREFIX}:`));
+  return prefixed.replace(/^<[\w.:-]+/, (name) => name + DECLARATION);
+}
+
 /** libvirt adds prefix and namespace by itself when it stores an element, and refuses one that already has them. */
 export function withoutNamespace(element: string): string {
   return element.replace(TAG, (tag) => tag.replace(DECLARATION, "").replace(/^<(\/?)drover:/, "<$1"));

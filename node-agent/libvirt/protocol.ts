@@ -3,7 +3,7 @@
  * that the agent chose; a real node has one, a fleet of test hosts has many.
  */
 import type {
-  Domain, HostInventory, HypervisorErrorKind, HypervisorEvent, JobStats, MigrateOptions,
+  Domain, HostInventory, HypervisorErrorKind, HypervisorEvent, JobStats, LaunchOptions, MigrateOptions,
 } from "./hypervisor.ts";
 
 type Of<Arguments, Result> = { arguments: Arguments; result: Result };
@@ -16,6 +16,7 @@ export type Operations = {
   get: Of<OnDomain, Domain | undefined>;
   findByName: Of<{ name: string }, Domain | undefined>;
   xml: Of<OnDomain & { form: "live" | "inactive" | "migratable" }, string>;
+  launch: Of<LaunchOptions, Domain>;
   define: Of<{ xml: string }, string>;
   create: Of<OnDomain, void>;
   shutdown: Of<OnDomain, void>;
@@ -30,6 +31,8 @@ export type Operations = {
   startPostCopy: Of<OnDomain, void>;
   abortJob: Of<OnDomain & { postCopy?: true }, void>;
   setMigrationSpeed: Of<OnDomain & { mebibytesPerSecond: number }, void>;
+  /** Under a number of the agent's. Its end is told by `stream-ended`, unless it could not be opened at all. */
+  openConsole: Of<OnDomain & { stream: number; force: boolean; creditBytes: number }, void>;
 };
 export type OperationName = keyof Operations;
 
@@ -40,11 +43,22 @@ export type ToDriver =
   | { type: "attach"; host: number; uri: string }
   | { type: "detach"; host: number }
   | { type: "call"; host: number; id: number; operation: OperationName; arguments: Operations[OperationName]["arguments"] }
+  | { type: "stream"; stream: number; request: StreamRequest }
   | { type: "stop" };
+
+/** What is done with an open stream; nothing of it is answered. */
+export type StreamRequest =
+  | { do: "write"; data: Uint8Array }
+  /** So many bytes more may be sent. */
+  | { do: "credit"; bytes: number }
+  | { do: "close" };
 
 export type FromDriver =
   | { type: "result"; id: number; value: unknown }
   | { type: "error"; id: number; kind: HypervisorErrorKind; code: number; message: string }
+  | { type: "stream-data"; stream: number; data: Uint8Array }
+  | { type: "stream-written"; stream: number; bytes: number }
+  | { type: "stream-ended"; stream: number; error?: { kind: HypervisorErrorKind; code: number; message: string } }
   | { type: "event"; host: number; event: HostEvent }
   /** Once a second. `openAgeMs` is the age of the oldest connection attempt that has not returned; 0 for none. */
   | { type: "heartbeat"; openAgeMs: number }

@@ -10,6 +10,7 @@ export const CALL_CLASS = {
   get: "query",
   findByName: "query",
   xml: "query",
+  launch: "change",
   define: "change",
   create: "change",
   shutdown: "change",
@@ -24,6 +25,7 @@ export const CALL_CLASS = {
   startPostCopy: "job",
   abortJob: "job",
   setMigrationSpeed: "job",
+  openConsole: "job",
 } as const satisfies Record<OperationName, CallClass>;
 
 /** One query and four changes are as many as the child has lanes for; the others have lanes of their own or are short. */

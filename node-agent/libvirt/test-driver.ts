@@ -2,7 +2,7 @@
  * libvirt's test driver as a host that emulates: it keeps domains and tells of them without running anything, which
  * shows what the control plane itself costs. It knows no boards and no processor models, so it is given one of each.
  */
-import type { HostInventory, Hypervisor } from "./hypervisor.ts";
+import type { HostInventory, Hypervisor, LaunchOptions } from "./hypervisor.ts";
 import type { LibvirtHypervisor } from "./libvirt-hypervisor.ts";
 
 const BOARD = "pc-q35-7.2";
@@ -10,9 +10,10 @@ const MODEL = "qemu64";
 
 /** The same hypervisor, which from now on answers as such a host. */
 export function testDriverHypervisor(hypervisor: LibvirtHypervisor): Hypervisor {
-  const { inventory, define } = hypervisor;
+  const { inventory, launch, define } = hypervisor;
   return Object.assign(hypervisor, {
     inventory: async (domainType?: string) => asEmulated(await inventory(domainType)),
+    launch: (options: LaunchOptions) => launch({ ...options, xml: forTestDriver(options.xml) }),
     define: (xml: string) => define(forTestDriver(xml)),
   });
 }

@@ -1,6 +1,5 @@
 /** The thin half of a machine's driver: what each action does. Every one may be repeated, and be cut off anywhere. */
 import { OwnerReport, DomainState } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { Event, EventType, ObjectReference } from "../../gen/drover/v1/event.ts";
 import { domainName, machineIdentity } from "../domain/identity.ts";
 import { instanceMetadata } from "../domain/metadata.ts";
@@ -73,10 +72,12 @@ export function act(action: Action, subject: Subject, tools: Tools): Promise<Pau
   return (acts[action.do] as Act<Action["do"]>)(action as never, subject, tools);
 }
 
-async function claim(_: unknown, subject: Subject, { controlPlane, self, log }: Tools): Promise<Pause> {
+async function claim(_: unknown, subject: Subject, { controlPlane, storage, self, log }: Tools): Promise<Pause> {
   const { metadata, status } = subject.observed.assignment!.instance!;
   const { boot, agentInstance } = self();
   const { namespace, name, uid, resourceVersion } = metadata!;
+  // The start waits for it; the claim does not, and may well be refused.
+  void storage.inspect(subject.observed.assignment!.instance!);
   try {
     subject.claimed(await controlPlane.claim({ namespace, name, vmiUid: uid, epoch: status!.epoch, boot, agentInstance }));
   } catch (error) {
@@ -95,12 +96,10 @@ async function start(_: unknown, subject: Subject, tools: Tools): Promise<Pause>
   const { memory } = subject;
   try {
     const xml = await tools.blueprint(instance);
-    await refuseForeign(instance, tools);
-    const uuid = await tools.hypervisor.define(xml);
+    const name = domainName(machineIdentity(instance));
+    subject.seen(await tools.hypervisor.launch({ uuid: domainUuid(instance), name, xml }));
     memory.started = true;
-    await tools.hypervisor.create(uuid);
   } catch (error) {
-    memory.started = false;
     if (error instanceof HypervisorError && UNKNOWN_OUTCOME.has(error.kind)) throw error;
     const message = (error instanceof Error ? error.message : String(error)).slice(0, MESSAGE_LENGTH_MAX);
     tools.log.warn({ vmiUid: subject.vmiUid, error }, "the machine cannot be started");
@@ -108,20 +107,6 @@ async function start(_: unknown, subject: Subject, tools: Tools): Promise<Pause>
     tools.endings.write(memory.ended);
   }
   return undefined;
-}
-
-class NameTaken extends Error {
-  override name = "NameTaken";
-}
-
-/** Neither the uuid nor the name may be somebody else's: defining would take it over. */
-async function refuseForeign(instance: VirtualMachineInstance, { hypervisor }: Tools): Promise<void> {
-  const uuid = domainUuid(instance);
-  const name = domainName(machineIdentity(instance));
-  const [sameUuid, sameName] = await Promise.all([hypervisor.get(uuid), hypervisor.findByName(name)]);
-  if (sameUuid && sameUuid.name !== name) throw new NameTaken(`The domain "${sameUuid.name}", which is not Drover's, has the uuid ${uuid}`);
-  if (sameName && sameName.uuid.toLowerCase() !== uuid) throw new NameTaken(`A domain with the uuid ${sameName.uuid} has the name "${name}"`);
-  if (sameUuid && sameUuid.metadata === undefined) throw new NameTaken(`The domain "${name}" is not Drover's`);
 }
 
 /** First what happened, then the domain, then its files, and only then the word. */

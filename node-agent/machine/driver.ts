@@ -10,7 +10,10 @@ import type { Domain, JobStats } from "../libvirt/hypervisor.ts";
 import { progressOf } from "../migration/source-act.ts";
 import { act } from "./act.ts";
 import { decide } from "./decide.ts";
-import { active, domainUuid, newMemory } from "./observed.ts";
+import type { Action } from "./decide.ts";
+import { active, domainUuid, machineUid, newMemory } from "./observed.ts";
+import { confirms, differs, needsFreshLook } from "./look.ts";
+import type { LifecycleNews } from "./look.ts";
 import type { Memory, Observed, Seen } from "./observed.ts";
 import type { Pause, Subject, Tools } from "./tools.ts";
 
@@ -33,6 +36,10 @@ export class MachineDriver {
   #lookup: LookupMachineResponse | undefined;
   #foreign = false;
   #lastSeen: Seen | undefined;
+  /** `lastSeen` still stands: nothing has happened since that it does not show. */
+  #isKept = false;
+  /** What was told while a look was under way, which may or may not be in it; undefined when none is. */
+  #meanwhile: LifecycleNews[] | undefined;
   #news = false;
   #running = false;
   #closed = false;
@@ -56,6 +63,12 @@ export class MachineDriver {
     return this.#uuid;
   }
 
+  /** The machine whose run this is; empty while nothing has told. */
+  get vmUid(): string {
+    const instance = this.#assignment?.instance;
+    return (instance ? machineUid(instance) : this.#lastSeen?.identity?.vmUid) ?? "";
+  }
+
   /** The name of a domain here that is no record's, for the node's report. */
   get foreignName(): string | undefined {
     return this.#foreign ? this.#lastSeen?.name : undefined;
@@ -64,14 +77,22 @@ export class MachineDriver {
   assign(assignment: Assignment | undefined): void {
     this.#assignment = assignment;
     if (assignment?.instance) this.#uuid = domainUuid(assignment.instance);
-    this.poke();
+    this.#wake();
   }
 
   /** Whether a listing shows something else than the last look. */
   differs(domain: Domain | undefined): boolean {
-    const last = this.#lastSeen;
-    if (!domain || !last) return domain !== last;
-    return domain.state !== last.state || domain.reason !== last.reason || domain.persistent !== last.persistent;
+    return differs(seenOf(domain), this.#lastSeen);
+  }
+
+  happened(event: LifecycleNews): void {
+    if (this.#meanwhile) this.#meanwhile.push(event);
+    else if (!this.#isKept || !confirms(event, this.#lastSeen)) this.poke();
+  }
+
+  /** What was seen may be old by now; there is no use in looking yet. */
+  forgetLook(): void {
+    this.#isKept = false;
   }
 
   seen(uuid: string): void {
@@ -86,16 +107,23 @@ export class MachineDriver {
     this.poke();
   }
 
+  /** Look again. */
   poke(): void {
-    if (this.#closed) return;
-    this.#news = true;
-    this.#timer?.cancel();
-    if (!this.#running) void this.#run();
+    this.#isKept = false;
+    this.#wake();
   }
 
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+  }
+
+  /** Decide again, on the last look if it stands. */
+  #wake(): void {
+    if (this.#closed) return;
+    this.#news = true;
+    this.#timer?.cancel();
+    if (!this.#running) void this.#run();
   }
 
   async #run(): Promise<void> {
@@ -118,6 +146,7 @@ export class MachineDriver {
       this.#attempt = 0;
       return pause;
     } catch (error) {
+      this.#isKept = false;
       this.#attempt += 1;
       this.#tools.log.warn({ error, vmiUid: this.vmiUid, attempt: this.#attempt }, "a machine's step failed; it will be tried again");
       return backoffMs(FAILURE, this.#attempt, this.#tools.random.fraction());
@@ -125,29 +154,61 @@ export class MachineDriver {
   }
 
   async #step(): Promise<Pause> {
-    const observed = await this.#observe();
-    const action = decide(observed);
+    const [observed, action] = this.#decideOnKept() ?? (await this.#decideOnFresh());
     if (action.do !== "wait") this.#tools.log.debug({ vmiUid: this.vmiUid, action }, "deciding");
     if (action.do !== "leave-foreign") this.#foreign = false;
-    return act(action, this.#subject(observed), this.#tools);
+    if (!needsFreshLook(action)) return act(action, this.#subject(observed), this.#tools);
+    this.#isKept = false;
+    return this.#looking(() => act(action, this.#subject(observed), this.#tools));
+  }
+
+  /** Undefined when the last look does not stand, or is not enough for what there is to do. */
+  #decideOnKept(): [Observed, Action] | undefined {
+    // What becomes of a migration is decided by evidence: the domain must never be older than the record.
+    if (!this.#isKept || this.#assignment?.instance?.status?.migration) return undefined;
+    const observed = this.#observed(this.#assignment, this.#lastSeen, undefined);
+    const action = decide(observed);
+    return needsFreshLook(action) ? undefined : [observed, action];
   }
 
   /** The record first: what is then seen of the domain is never older than it. */
-  async #observe(): Promise<Observed> {
-    const { hypervisor, clock, self } = this.#tools;
+  async #decideOnFresh(): Promise<[Observed, Action]> {
     const assignment = this.#assignment;
-    const domain = this.#uuid === "" ? undefined : seenOf(await hypervisor.get(this.#uuid));
+    const job = await this.#looking(async () => {
+      this.#keep(this.#uuid === "" ? undefined : seenOf(await this.#tools.hypervisor.get(this.#uuid)));
+      return this.#job(assignment, this.#lastSeen);
+    });
+    const observed = this.#observed(assignment, this.#lastSeen, job);
+    return [observed, decide(observed)];
+  }
+
+  #keep(domain: Seen | undefined): void {
     this.#lastSeen = domain;
+    this.#isKept = true;
+  }
+
+  /** An event may be older than the look or come of what it does not show yet; only in the first case is it enough. */
+  async #looking<T>(look: () => Promise<T>): Promise<T> {
+    const meanwhile: LifecycleNews[] = (this.#meanwhile = []);
+    try {
+      return await look();
+    } finally {
+      this.#meanwhile = undefined;
+      if (!meanwhile.every((event) => this.#isKept && confirms(event, this.#lastSeen))) this.poke();
+    }
+  }
+
+  #observed(assignment: Assignment | undefined, domain: Seen | undefined, job: JobStats | undefined): Observed {
     return {
-      self: self(),
+      self: this.#tools.self(),
       assignment,
       domain,
-      job: await this.#job(assignment, domain),
+      job,
       memory: this.#memory,
       lookup: this.#lookup,
       synced: this.#standing.synced && this.#standing.listed,
       hold: this.#standing.hold,
-      nowMs: clock.monotonicMs(),
+      nowMs: this.#tools.clock.monotonicMs(),
     };
   }
 
@@ -163,6 +224,7 @@ export class MachineDriver {
       memory: this.#memory,
       vmiUid: this.vmiUid,
       poke: () => this.poke(),
+      seen: (domain) => this.#keep(seenOf(domain)),
       lookedUp: (answer) => (this.#lookup = answer),
       claimed: (instance) => {
         const before = observed.assignment;
@@ -178,6 +240,8 @@ export class MachineDriver {
   }
 }
 
+export function seenOf(domain: Domain): Seen;
+export function seenOf(domain: Domain | undefined): Seen | undefined;
 export function seenOf(domain: Domain | undefined): Seen | undefined {
   if (!domain) return undefined;
   const { uuid, name, state, reason, persistent, metadata } = domain;

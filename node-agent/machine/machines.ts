@@ -89,6 +89,11 @@ export class Machines {
     return [...this.#strangers, ...[...this.#drivers.values()].flatMap(({ foreignName }) => foreignName ?? [])];
   }
 
+  /** A run of the machine is assigned to this node, or its domain is here. */
+  has(vmUid: string): boolean {
+    return [...this.#drivers.values()].some((driver) => driver.vmUid === vmUid);
+  }
+
   /** How the node stands to a tunnel's machine. */
   stands({ vmiUid, epoch }: Pick<TunnelOffer, "vmiUid" | "epoch">): "owner" | "moved" | "unknown" {
     const assignment = this.#drivers.get(vmiUid)?.assignment;
@@ -108,6 +113,9 @@ export class Machines {
   }
 
   async #receive(event: HypervisorEvent): Promise<void> {
+    if (event.type === "disconnected" || event.type === "connected") {
+      for (const driver of this.#drivers.values()) driver.forgetLook();
+    }
     if (event.type === "disconnected") return;
     if (event.type === "connected") {
       // Nothing that was seen before counts: every machine is looked at.
@@ -117,7 +125,7 @@ export class Machines {
     const drivers = [...this.#drivers.values()].filter(({ uuid }) => uuid === event.uuid);
     for (const driver of drivers) {
       if (event.type === "job-completed") driver.jobCompleted(event.stats);
-      else if (event.type === "lifecycle") driver.poke();
+      else if (event.type === "lifecycle") driver.happened(event);
     }
   }
 

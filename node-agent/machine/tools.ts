@@ -4,7 +4,7 @@ import type { Clock } from "../../lib/clock.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { Random } from "../../lib/random.ts";
 import type { ControlPlane } from "../control-plane.ts";
-import type { Hypervisor } from "../libvirt/hypervisor.ts";
+import type { Domain, Hypervisor } from "../libvirt/hypervisor.ts";
 import type { Outbox } from "../outbox.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Endings } from "./endings.ts";
@@ -42,6 +42,8 @@ export type Subject = {
   vmiUid: string;
   /** Look again: something has happened that no event tells. */
   poke: () => void;
+  /** What an action has seen of the domain after its last change to it, which saves looking again. */
+  seen: (domain: Domain) => void;
   /** The look-up's answer, for the next decision. */
   lookedUp: (answer: NonNullable<Observed["lookup"]>) => void;
   /** The claim's answer, which is the record as it stands unless a newer one has come meanwhile. */

@@ -11,8 +11,10 @@ import type { DiskSource, FirmwareFiles, MachinePaths, PreparedMachine } from ".
 import { runCommand } from "./command.ts";
 import type { RunCommand } from "./command.ts";
 import { explained, hasCode } from "./durable-file.ts";
+import { FirmwareVariables } from "./firmware-variables.ts";
 import { checkedName, formatOf, imageName } from "./image-name.ts";
 import { Images } from "./images.ts";
+import type { ImageRequest, Probes } from "./images.ts";
 import { migrationHindrances } from "./migratable.ts";
 import { findOvmf } from "./ovmf.ts";
 import { emptyDiskName, machineDirectory, machinePaths, machinesDirectory, seedName } from "./paths.ts";
@@ -35,20 +37,24 @@ const DIRECTORY_MODE = 0o711;
 const SECRET_MODE = 0o600;
 const UNFINISHED = ".drover-new-";
 
-type Preparation = { identity: MachineIdentity; paths: MachinePaths; mayCreate: boolean };
+type Preparation = { identity: MachineIdentity; paths: MachinePaths; mayCreate: boolean; probes: Probes };
 
 export function hostStorage(options: HostStorageOptions): Storage {
   return new HostStorage(options);
 }
 
 class HostStorage implements Storage {
+  readonly firmwareVariables: FirmwareVariables;
   readonly #stateDirectory: string;
   readonly #pools: Map<string, Pool>;
   readonly #images: Images;
   readonly #findFirmware: () => Promise<FirmwareFiles | undefined>;
+  /** By instance, from `inspect` until the start that it was made for. A later start of the same disks looks anew. */
+  readonly #inspected = new Map<string, Promise<Probes>>();
 
   constructor({ stateDirectory, pools, random, run = runCommand, findFirmware = findOvmf }: HostStorageOptions) {
     this.#stateDirectory = stateDirectory;
+    this.firmwareVariables = new FirmwareVariables(stateDirectory);
     this.#pools = new Map(pools.map((pool) => [pool.name, new Pool(pool, { stateDirectory, random })]));
     this.#images = new Images(run);
     this.#findFirmware = findFirmware;
@@ -62,14 +68,23 @@ class HostStorage implements Storage {
     return machinePaths(this.#stateDirectory, instance);
   }
 
-  prepareDisks(instance: VirtualMachineInstance): Promise<PreparedMachine> {
-    return this.#prepare(instance, true);
+  async inspect(instance: VirtualMachineInstance): Promise<void> {
+    const inspecting = this.#inspect(instance);
+    this.#inspected.set(machineIdentity(instance).vmiUid, inspecting);
+    await inspecting;
+  }
+
+  async prepareDisks(instance: VirtualMachineInstance): Promise<PreparedMachine> {
+    const { vmiUid } = machineIdentity(instance);
+    const probes = await this.#inspected.get(vmiUid);
+    this.#inspected.delete(vmiUid);
+    return this.#prepare(instance, { mayCreate: true, probes: probes ?? new Map() });
   }
 
   async prepareIncoming(instance: VirtualMachineInstance): Promise<PreparedMachine> {
     const hindrances = instance.spec ? migrationHindrances(instance.spec) : [];
     if (hindrances.length > 0) throw new StorageError("NotMigratable", `The machine cannot move: ${hindrances.join("; ")}`);
-    return this.#prepare(instance, false);
+    return this.#prepare(instance, { mayCreate: false, probes: new Map() });
   }
 
   async machines(): Promise<string[]> {
@@ -77,23 +92,40 @@ class HostStorage implements Storage {
   }
 
   async removeMachineFiles(vmiUid: string): Promise<void> {
+    this.#inspected.delete(vmiUid);
     await rm(machineDirectory(this.#stateDirectory, vmiUid), { recursive: true, force: true });
     for (const pool of this.#pools.values()) await pool.removeUnfinished(UNFINISHED + vmiUid);
   }
 
-  async #prepare(instance: VirtualMachineInstance, mayCreate: boolean): Promise<PreparedMachine> {
+  async #inspect(instance: VirtualMachineInstance): Promise<Probes> {
+    const identity = machineIdentity(instance);
+    const probes: Probes = new Map();
+    for (const { name, source } of instance.spec?.volumes ?? []) {
+      if (source?.$case !== "disk") continue;
+      const pool = this.#pools.get(source.value.pool);
+      if (!pool) continue;
+      // What is wrong is said when the start comes upon it, which opens the pool in earnest first.
+      const find = async () => this.#images.find(imageRequest({ volume: name, disk: source.value, identity, directory: pool.directory, probes }));
+      await find().catch(() => undefined);
+    }
+    return probes;
+  }
+
+  async #prepare(instance: VirtualMachineInstance, how: Pick<Preparation, "mayCreate" | "probes">): Promise<PreparedMachine> {
     const identity = machineIdentity(instance);
     const paths = this.paths(identity);
     for (const directory of [paths.directory, dirname(paths.nvram)]) await makeDirectory(directory);
     const { volumes = [], domain } = instance.spec ?? {};
     const disks: Record<string, DiskSource> = {};
-    for (const volume of volumes) disks[volume.name] = await this.#volume(volume, { identity, paths, mayCreate });
+    for (const volume of volumes) disks[volume.name] = await this.#volume(volume, { identity, paths, ...how });
     const boot = domain?.firmware;
+    const isEfi = boot?.bootloader?.firmware?.$case === "efi";
+    if (isEfi) this.firmwareVariables.claim(identity);
     return {
       paths,
       disks,
       ...(boot?.kernelBoot && { kernel: await this.#kernel(boot.kernelBoot) }),
-      ...(boot?.bootloader?.firmware?.$case === "efi" && { firmware: await this.#firmware() }),
+      ...(isEfi && { firmware: await this.#firmware() }),
     };
   }
 
@@ -110,27 +142,17 @@ class HostStorage implements Storage {
     }
   }
 
-  async #poolDisk(volume: string, disk: PoolDisk, { identity, mayCreate }: Preparation): Promise<DiskSource> {
+  async #poolDisk(volume: string, disk: PoolDisk, { identity, mayCreate, probes }: Preparation): Promise<DiskSource> {
     const { directory } = await this.#pool(disk.pool).open();
-    const name = imageName(disk, { ...identity, volume });
-    const base = disk.baseImage === "" ? undefined : { name: checkedName(disk.baseImage), format: formatOf(disk.baseFormat) };
-    if (base?.name === name) throw new StorageError("InvalidName", `Image "${name}" cannot overlay itself`);
-    const request = {
-      directory,
-      name,
-      format: formatOf(disk.format),
-      temporary: `${UNFINISHED}${identity.vmiUid}-${volume}`,
-      ...(disk.size !== "" && { sizeBytes: quantityBytes(disk.size) }),
-      ...(base && { base }),
-    };
+    const request = imageRequest({ volume, disk, identity, directory, probes });
     const image = mayCreate ? await this.#images.findOrCreate(request) : await this.#images.find(request);
-    if (image === undefined) throw new StorageError("ImageMissing", `Image "${name}" does not exist in pool "${disk.pool}" of this node`);
+    if (image === undefined) throw new StorageError("ImageMissing", `Image "${request.name}" does not exist in pool "${disk.pool}" of this node`);
     return { ...image, kind: "pool" };
   }
 
-  async #emptyDisk(volume: string, sizeBytes: number, { paths }: Preparation): Promise<DiskSource> {
+  async #emptyDisk(volume: string, sizeBytes: number, { paths, probes }: Preparation): Promise<DiskSource> {
     const name = emptyDiskName(volume);
-    const image = await this.#images.findOrCreate({ directory: paths.directory, name, format: "qcow2", sizeBytes, temporary: `${UNFINISHED}${name}` });
+    const image = await this.#images.findOrCreate({ directory: paths.directory, name, format: "qcow2", sizeBytes, temporary: `${UNFINISHED}${name}`, probes });
     return { ...image, kind: "empty" };
   }
 
@@ -151,6 +173,23 @@ class HostStorage implements Storage {
     if (pool === undefined) throw new StorageError("PoolMissing", `This node has no pool "${name}"`);
     return pool;
   }
+}
+
+type Wanted = { volume: string; disk: PoolDisk; identity: MachineIdentity; directory: string; probes: Probes };
+
+function imageRequest({ volume, disk, identity, directory, probes }: Wanted): ImageRequest {
+  const name = imageName(disk, { ...identity, volume });
+  const base = disk.baseImage === "" ? undefined : { name: checkedName(disk.baseImage), format: formatOf(disk.baseFormat) };
+  if (base?.name === name) throw new StorageError("InvalidName", `Image "${name}" cannot overlay itself`);
+  return {
+    directory,
+    name,
+    format: formatOf(disk.format),
+    temporary: `${UNFINISHED}${identity.vmiUid}-${volume}`,
+    probes,
+    ...(disk.size !== "" && { sizeBytes: quantityBytes(disk.size) }),
+    ...(base && { base }),
+  };
 }
 
 async function existing(directory: string, name: string): Promise<string> {

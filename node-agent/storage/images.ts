@@ -1,5 +1,6 @@
 /** Images: made by qemu-img under a name of their own, and looked into before a guest gets them. */
 import { rm } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { DiskSource, ImageFormat } from "../domain/parts.ts";
 import { INHERITED_PATH } from "./command.ts";
@@ -19,7 +20,12 @@ export type ImageRequest = {
   base?: { name: string; format: ImageFormat };
   /** Name of the unfinished image; the same at each try, so that a try which was killed leaves nothing for ever. */
   temporary: string;
+  /** What was found in images a moment ago, for this start alone; more is added. */
+  probes: Probes;
 };
+
+/** By path. A header counts only for the file as it was when it was read: the same one, not written to since. */
+export type Probes = Map<string, { stamp: string; header: ImageHeader }>;
 
 type Image = Pick<DiskSource, "path" | "format" | "base">;
 
@@ -35,12 +41,12 @@ export class Images {
   }
 
   /** The image if it is there and may be used; undefined when there is none. */
-  async find({ directory, name, format, base }: ImageRequest): Promise<Image | undefined> {
-    const header = await this.#probe(directory, name);
+  async find({ directory, name, format, base, probes }: ImageRequest): Promise<Image | undefined> {
+    const header = await this.#probe(directory, name, probes);
     if (header === undefined) return undefined;
     const declared = base && { path: join(directory, base.name), format: base.format };
     checkImage(header, { name, format, ...(declared && { base: declared }) });
-    if (base !== undefined) await this.#checkBase(directory, base);
+    if (base !== undefined) await this.#checkBase(directory, base, probes);
     return { path: join(directory, name), format, ...(declared && header.backing && { base: declared }) };
   }
 
@@ -54,8 +60,8 @@ export class Images {
   }
 
   async #create(request: ImageRequest): Promise<void> {
-    const { directory, name, format, base, sizeBytes, temporary } = request;
-    const baseSizeBytes = base && (await this.#checkBase(directory, base)).virtualSizeBytes;
+    const { directory, name, format, base, sizeBytes, temporary, probes } = request;
+    const baseSizeBytes = base && (await this.#checkBase(directory, base, probes)).virtualSizeBytes;
     const bytes = sizeBytes ?? baseSizeBytes;
     if (bytes === undefined) throw new StorageError("ImageMissing", `Image "${name}" does not exist and no size is given to make it with`);
     if (baseSizeBytes !== undefined && bytes < baseSizeBytes) {
@@ -72,18 +78,28 @@ export class Images {
     }
   }
 
-  async #checkBase(directory: string, base: { name: string; format: ImageFormat }): Promise<ImageHeader> {
-    const header = await this.#probe(directory, base.name);
+  async #checkBase(directory: string, base: { name: string; format: ImageFormat }, probes: Probes): Promise<ImageHeader> {
+    const header = await this.#probe(directory, base.name, probes);
     if (header === undefined) throw new StorageError("ImageMissing", `Base image "${base.name}" does not exist in the pool`);
     checkImage(header, base);
     return header;
   }
 
   /** The very file that was checked is handed over open, so nothing can be put in its place meanwhile. */
-  async #probe(directory: string, name: string): Promise<ImageHeader | undefined> {
+  async #probe(directory: string, name: string, probes: Probes): Promise<ImageHeader | undefined> {
     const opened = await openPoolFile(directory, name);
     if (opened === undefined) return undefined;
+    const { path } = opened;
     await using file = opened.file;
+    const stamp = await stampOf(file);
+    const known = probes.get(path);
+    if (known?.stamp === stamp) return known.header;
+    const header = await this.#read(name, file);
+    probes.set(path, { stamp, header });
+    return header;
+  }
+
+  async #read(name: string, file: FileHandle): Promise<ImageHeader> {
     const args = [...PROBE_LIMITS, "--", "qemu-img", "info", "--output=json", "-U", INHERITED_PATH];
     try {
       return parseImageHeader(await this.#run({ program: "prlimit", args, timeoutMs: PROBE_TIMEOUT_MS, descriptor: file.fd }));
@@ -92,4 +108,10 @@ export class Images {
       throw new StorageError("UnsafeImage", `Image "${name}" cannot be read: ${error.message}`, { cause: error });
     }
   }
+}
+
+/** Taken before the file is read: what is written meanwhile then shows. */
+async function stampOf(file: FileHandle): Promise<string> {
+  const { dev, ino, size, mtimeNs, ctimeNs } = await file.stat({ bigint: true });
+  return [dev, ino, size, mtimeNs, ctimeNs].join(":");
 }

@@ -21,8 +21,14 @@ export function machinePaths(stateDirectory: string, { vmiUid, vmUid }: { vmiUid
     directory,
     consoleSocket: join(directory, "console.sock"),
     consoleLog: join(directory, "console.log"),
-    nvram: join(stateDirectory, "nvram", `${checkedUid(vmUid)}.fd`),
+    nvram: nvramPath(stateDirectory, vmUid),
   };
+}
+
+export const firmwareVariablesDirectory = (stateDirectory: string) => join(stateDirectory, "nvram");
+
+export function nvramPath(stateDirectory: string, vmUid: string): string {
+  return join(firmwareVariablesDirectory(stateDirectory), `${checkedUid(vmUid)}.fd`);
 }
 
 /** Names of volumes are as harmless as uids, and checked like them. */

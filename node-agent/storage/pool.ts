@@ -30,6 +30,11 @@ export class Pool {
     this.#random = random;
   }
 
+  /** Not known to be there, nor to be this pool's, before `open` has said so. */
+  get directory(): string {
+    return this.#path;
+  }
+
   async describe(): Promise<NodePool> {
     try {
       const { id, directory } = await this.open();

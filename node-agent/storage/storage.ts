@@ -5,16 +5,24 @@
 import type { NodePool } from "../../gen/drover/v1/node.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { MachinePaths, PreparedMachine } from "../domain/parts.ts";
+import type { FirmwareVariables } from "./firmware-variables.ts";
 
 export interface Storage {
   /** Every configured pool as it is now; one that cannot be used carries its error. */
   pools(): Promise<NodePool[]>;
+  /**
+   * Looks into the images that the instance will need, so that `prepareDisks` has it behind it. Changes nothing and makes
+   * nothing, so it may go on while it is not yet known whether the instance may start here; never fails.
+   */
+  inspect(instance: VirtualMachineInstance): Promise<void>;
   /** Makes what is missing, checks what is there, and takes nothing away. Safe to repeat, also after a kill. */
   prepareDisks(instance: VirtualMachineInstance): Promise<PreparedMachine>;
   /** The same for the target of a migration, whose disks must exist already. */
   prepareIncoming(instance: VirtualMachineInstance): Promise<PreparedMachine>;
   /** Removes all that lives and dies with the instance. Images in pools stay. Safe to repeat. */
   removeMachineFiles(vmiUid: string): Promise<void>;
+  /** What belongs to machines rather than to their runs, and stays until it is removed. */
+  readonly firmwareVariables: Pick<FirmwareVariables, "owners" | "remove">;
   /** Where the instance's files are, or would be. */
   paths(instance: { vmiUid: string; vmUid: string }): MachinePaths;
   /** Uids of the instances that have files here. */

@@ -84,6 +84,27 @@ export function hypervisorContract(make: () => Promise<Subject>): void {
     assert.deepEqual(steps, ["defined", "started", "suspended", "stopped"]);
   });
 
+  it("launches a domain in one call, and answers what it then is", async () => {
+    await using before = await defined();
+    const launched = await hypervisor.launch({ ...before, xml: subject.domainXml({ ...before, metadata: element(3) }) });
+    assert.deepEqual([launched.uuid, launched.state, launched.persistent, launched.metadata], [before.uuid, "running", true, element(3)]);
+    assert.deepEqual(await hypervisor.get(before.uuid), launched);
+    const again = { ...before, xml: subject.domainXml({ ...before, metadata: element(4) }) };
+    await rejectsWith(hypervisor.launch(again), "invalid-state");
+    assert.ok((await hypervisor.xml(before.uuid, "inactive")).includes(element(3)), "a running domain keeps its definition");
+  });
+
+  it("launches nothing in place of somebody else's domain", async () => {
+    await using foreign = await defined(`<other:thing xmlns:other="urn:other"/>`);
+    const [uuid, name] = [systemRandom.uuid(), `contract-${systemRandom.token(6)}`];
+    for (const taken of [{ ...foreign }, { uuid, name: foreign.name }, { uuid: foreign.uuid, name }]) {
+      await rejectsWith(hypervisor.launch({ ...taken, xml: subject.domainXml({ ...taken, metadata: element(1) }) }), "already-exists");
+    }
+    const left = await hypervisor.get(foreign.uuid);
+    assert.deepEqual([left?.name, left?.state, left?.metadata], [foreign.name, "shutoff", undefined]);
+    assert.equal(await hypervisor.get(uuid), undefined);
+  });
+
   it("forgets an undefined domain", async () => {
     let gone: string;
     {

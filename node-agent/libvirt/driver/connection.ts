@@ -4,16 +4,17 @@
  */
 import type { Clock } from "../../../lib/clock.ts";
 import { HypervisorError } from "../hypervisor.ts";
-import type { HostEvent } from "../protocol.ts";
+import type { HostEvent, Operations } from "../protocol.ts";
 import { isTestDriver, localSockets } from "../uri.ts";
 import type { EventRelay } from "./events.ts";
 import type { Lane } from "./lane.ts";
 import type { Opener } from "./opener.ts";
 import { probe } from "./probe.ts";
+import type { Streams } from "./stream.ts";
 
 export const CHANGE_LANES = 4;
 
-export type Surroundings = { opener: Opener; relay: EventRelay; clock: Clock; fault: (message: string) => void };
+export type Surroundings = { opener: Opener; relay: EventRelay; streams: Streams; clock: Clock; fault: (message: string) => void };
 
 export class Connection {
   /** Resolves with the reason when the daemon is lost. */
@@ -24,6 +25,8 @@ export class Connection {
   readonly #changes: Lane[];
   readonly #polls = new Map<string, Lane>();
   readonly #lanes: Set<Lane>;
+  /** What works apart, until it has given its lane back. */
+  readonly #apart = new Set<Promise<void>>();
   readonly #lose: (reason: string) => void;
   #unsubscribe: () => Promise<void> = () => Promise.resolve();
 
@@ -87,10 +90,28 @@ export class Connection {
     }
   }
 
+  /** Work on a lane of its own, which makes no more than one call at a time. It ends when the connection is lost. */
+  async apart<T>(work: (lane: Lane) => Promise<T>): Promise<T> {
+    const lane = await this.#surroundings.opener.open(this.#uri);
+    const working = this.#thenClose(lane, this.#lostWithDaemon(work(lane)));
+    const settled = working.then(() => undefined, () => undefined);
+    this.#apart.add(settled);
+    void settled.then(() => this.#apart.delete(settled));
+    return working;
+  }
+
+  openConsole(opening: Operations["openConsole"]["arguments"]): Promise<void> {
+    return this.#surroundings.streams.open(this, opening);
+  }
+
   /** A daemon lost under a call ends the whole connection: its other lanes are as dead. */
-  async on<T>(lane: Lane, work: (lane: Lane) => Promise<T>): Promise<T> {
+  on<T>(lane: Lane, work: (lane: Lane) => Promise<T>): Promise<T> {
+    return this.#lostWithDaemon(lane.exclusive(work));
+  }
+
+  async #lostWithDaemon<T>(working: Promise<T>): Promise<T> {
     try {
-      return await lane.exclusive(work);
+      return await working;
     } catch (error) {
       if (error instanceof HypervisorError && error.kind === "connection-lost") this.#lose(error.message);
       throw error;
@@ -99,8 +120,18 @@ export class Connection {
 
   /** Waits for what is in flight and gives everything back. */
   async close(): Promise<void> {
+    this.#lose("The connection was closed");
+    await Promise.all(this.#apart);
     await this.query.exclusive(this.#unsubscribe);
     for (const lane of this.#lanes) await this.#closeLane(lane);
+  }
+
+  async #thenClose<T>(lane: Lane, working: Promise<T>): Promise<T> {
+    try {
+      return await working;
+    } finally {
+      await this.#closeLane(lane);
+    }
   }
 
   async #closeLane(lane: Lane): Promise<void> {

@@ -2,8 +2,9 @@
 import { XMLParser } from "fast-xml-parser";
 import { affectFlag, errorCode, metadataType, reasonNames, stateNames } from "../constants.ts";
 import { HypervisorError } from "../hypervisor.ts";
-import type { Domain } from "../hypervisor.ts";
-import { droverElement, METADATA_PREFIX, METADATA_URI, withoutNamespace } from "../metadata.ts";
+import type { Domain, LaunchOptions } from "../hypervisor.ts";
+import { METADATA_PREFIX, METADATA_URI, withNamespace, withoutNamespace } from "../metadata.ts";
+import { refuseOthers } from "../others.ts";
 import type { DomainHandle, Lane } from "./lane.ts";
 import type { Pointer } from "./library.ts";
 
@@ -44,7 +45,7 @@ async function describe(lane: Lane, handle: DomainHandle): Promise<Domain> {
   const state: [number] = [0];
   const reason: [number] = [0];
   await lane.onDomain("virDomainGetState", handle, state, reason, 0);
-  const metadata = droverElement((await lane.onDomain("virDomainGetXMLDesc", handle, 0)) as string);
+  const metadata = await metadataOf(lane, handle);
   return {
     uuid: handle.uuid,
     name: handle.name,
@@ -56,10 +57,33 @@ async function describe(lane: Lane, handle: DomainHandle): Promise<Domain> {
   };
 }
 
-export async function define(lane: Lane, xml: string): Promise<string> {
+/** Asked for alone: libvirt would have to write out the whole definition, and everybody to read it, at each look. */
+async function metadataOf(lane: Lane, handle: DomainHandle): Promise<string | undefined> {
   try {
-    using handle = lane.handle(await lane.onConnection("virDomainDefineXMLFlags", xml, 0));
-    return handle.uuid;
+    const element = await lane.onDomain("virDomainGetMetadata", handle, metadataType.ELEMENT, METADATA_URI, 0);
+    return withNamespace((element as string).trimEnd());
+  } catch (error) {
+    if (error instanceof HypervisorError && error.code === errorCode.NO_DOMAIN_METADATA) return undefined;
+    throw error;
+  }
+}
+
+export async function define(lane: Lane, xml: string): Promise<string> {
+  using handle = await defineHandle(lane, xml);
+  return handle.uuid;
+}
+
+/** All that a start asks of libvirt, in one piece: look, define, create, and look at what has come of it. */
+export async function launch(lane: Lane, { uuid, name, xml }: LaunchOptions): Promise<Domain> {
+  refuseOthers({ uuid, name }, { sameUuid: await get(lane, uuid), sameName: await findByName(lane, name) });
+  using handle = await defineHandle(lane, xml);
+  await start(lane, handle);
+  return await describe(lane, handle);
+}
+
+async function defineHandle(lane: Lane, xml: string): Promise<DomainHandle> {
+  try {
+    return lane.handle(await lane.onConnection("virDomainDefineXMLFlags", xml, 0));
   } catch (error) {
     const refused = error instanceof HypervisorError && error.code === errorCode.OPERATION_FAILED;
     if (refused && (await taken(lane, xml))) throw new HypervisorError("already-exists", error.message, error.code);
@@ -75,17 +99,19 @@ async function taken(lane: Lane, xml: string): Promise<boolean> {
   return byName?.uuid !== byUuid?.uuid;
 }
 
-/** Drivers differ in the code for a domain that runs already; whether it does is asked. */
 export function create(lane: Lane, uuid: string): Promise<void> {
-  return withDomain(lane, uuid, async (handle) => {
-    try {
-      await lane.onDomain("virDomainCreateWithFlags", handle, 0);
-    } catch (error) {
-      if (!(error instanceof HypervisorError) || error.kind !== "failed") throw error;
-      const active = (await lane.onDomain("virDomainIsActive", handle)) === 1;
-      throw active ? new HypervisorError("invalid-state", error.message, error.code) : error;
-    }
-  });
+  return withDomain(lane, uuid, (handle) => start(lane, handle));
+}
+
+/** Drivers differ in the code for a domain that runs already; whether it does is asked. */
+async function start(lane: Lane, handle: DomainHandle): Promise<void> {
+  try {
+    await lane.onDomain("virDomainCreateWithFlags", handle, 0);
+  } catch (error) {
+    if (!(error instanceof HypervisorError) || error.kind !== "failed") throw error;
+    const active = (await lane.onDomain("virDomainIsActive", handle)) === 1;
+    throw active ? new HypervisorError("invalid-state", error.message, error.code) : error;
+  }
 }
 
 export function setMetadata(lane: Lane, uuid: string, element: string): Promise<void> {

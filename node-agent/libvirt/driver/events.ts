@@ -21,7 +21,7 @@ const LOST: Readonly<Record<string, string>> = {
 };
 
 type Listener = (event: HostEvent) => void;
-type DomainEventName = Exclude<CallbackName, "timer" | "closed">;
+type DomainEventName = Exclude<CallbackName, "timer" | "closed" | "streamReady">;
 
 const EVENT_IDS: Record<DomainEventName, number> = {
   lifecycle: eventId.LIFECYCLE,

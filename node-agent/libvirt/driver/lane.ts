@@ -12,6 +12,8 @@ import type { RemoteCall } from "./symbols.ts";
 const KEEPALIVE_INTERVAL_SECONDS = 2;
 const KEEPALIVE_COUNT = 2;
 const UUID_TEXT_BYTES = 37;
+/** What a stream's call answers when there is nothing to read, or no room to write. */
+export const WOULD_BLOCK = -2;
 
 /** A domain's handle, bound to its lane; koffi's pointers carry no type, and a wrong one would crash the process. */
 export class DomainHandle implements Disposable {
@@ -99,6 +101,11 @@ export class Lane {
     return this.#call(name, [domain.address, ...args]);
   }
 
+  /** A call on a stream of this lane. Answers WOULD_BLOCK where that is what libvirt says. */
+  onStream(name: RemoteCall, stream: Pointer, ...args: unknown[]): Promise<unknown> {
+    return this.#call(name, [stream, ...args], WOULD_BLOCK);
+  }
+
   async lookup(uuid: string): Promise<DomainHandle> {
     return this.handle(await this.onConnection("virDomainLookupByUUIDString", uuid));
   }
@@ -113,13 +120,13 @@ export class Lane {
     return this.exclusive(async () => (await this.library.remote("virConnectClose", this.#connection)) as number);
   }
 
-  async #call(name: RemoteCall, args: unknown[]): Promise<unknown> {
+  async #call(name: RemoteCall, args: unknown[], noFailure?: number): Promise<unknown> {
     if (this.#calling) throw new TypeError(`Cannot call ${name}: its lane has a call in flight`);
     this.#calling = true;
     try {
       this.library.local("virConnResetLastError", this.#connection);
       const result = await this.library.remote(name, ...args);
-      if (result !== null && !(typeof result === "number" && result < 0)) return result;
+      if (result !== null && !(typeof result === "number" && result < 0 && result !== noFailure)) return result;
       throw toHypervisorError(this.library.lastError(this.#connection), this.alive);
     } finally {
       this.#calling = false;

@@ -11,6 +11,7 @@ import { Host } from "./host.ts";
 import { Library } from "./library.ts";
 import { Opener } from "./opener.ts";
 import { operations } from "./operations.ts";
+import { Streams } from "./stream.ts";
 
 const HEARTBEAT_INTERVAL_MS = 1_000;
 
@@ -19,6 +20,7 @@ const opener = new Opener(library, systemClock);
 const surroundings = {
   opener,
   relay: new EventRelay(library),
+  streams: new Streams(library, send),
   clock: systemClock,
   fault: (message: string) => send({ type: "fault", message }),
 };
@@ -80,6 +82,7 @@ process.on("message", (message: ToDriver) => {
     case "attach": return attach(message.host, message.uri);
     case "detach": return void detach(message.host);
     case "call": return void answer(message);
+    case "stream": return surroundings.streams.serve(message.stream, message.request);
     case "stop": return void stop();
   }
 });

@@ -3,7 +3,7 @@ import { abortJobFlag, undefineFlag, xmlFlag } from "../constants.ts";
 import type { OperationName, Operations } from "../protocol.ts";
 import { isTestDriver } from "../uri.ts";
 import type { Connection } from "./connection.ts";
-import { create, define, findByName, get, list, setMetadata, withDomain } from "./domains.ts";
+import { create, define, findByName, get, launch, list, setMetadata, withDomain } from "./domains.ts";
 import { inventory } from "./inventory.ts";
 import { job, migrate } from "./migration.ts";
 import type { RemoteCall } from "./symbols.ts";
@@ -30,6 +30,7 @@ export const operations: { [K in OperationName]: Run<K> } = {
     connection.on(connection.query, (lane) =>
       withDomain(lane, uuid, (handle) => lane.onDomain("virDomainGetXMLDesc", handle, FORMS[form]) as Promise<string>),
     ),
+  launch: (connection, options) => connection.change((lane) => launch(lane, options)),
   define: (connection, { xml }) => connection.change((lane) => define(lane, xml)),
   create: (connection, { uuid }) => connection.change((lane) => create(lane, uuid)),
   shutdown: (connection, { uuid }) => simple(connection, uuid, "virDomainShutdownFlags", 0),
@@ -49,6 +50,7 @@ export const operations: { [K in OperationName]: Run<K> } = {
       : simple(connection, uuid, "virDomainAbortJob"),
   setMigrationSpeed: (connection, { uuid, mebibytesPerSecond }) =>
     simple(connection, uuid, "virDomainMigrateSetMaxSpeed", mebibytesPerSecond, 0),
+  openConsole: (connection, opening) => connection.openConsole(opening),
 };
 
 /** One call on one domain that answers nothing. */

@@ -7,7 +7,7 @@
  */
 
 /** Types that the prototypes below name, declared before them and in this order. */
-export const OPAQUE = ["virConnect", "virDomain", "virNetwork"] as const;
+export const OPAQUE = ["virConnect", "virDomain", "virNetwork", "virStream"] as const;
 
 export const ERROR_STRUCT = {
   code: "int", domain: "int", message: "str", level: "int", connection: "void *", domainHandle: "void *",
@@ -20,6 +20,7 @@ export const CALLBACKS = {
   lifecycle: "int LifecycleCallback(virConnect *connection, virDomain *domain, int event, int detail, intptr_t opaque)",
   agentLifecycle: "void AgentCallback(virConnect *connection, virDomain *domain, int state, int reason, intptr_t opaque)",
   iteration: "void IterationCallback(virConnect *connection, virDomain *domain, int iteration, intptr_t opaque)",
+  streamReady: "void StreamCallback(virStream *stream, int events, intptr_t opaque)",
   jobCompleted: "void JobCallback(virConnect *connection, virDomain *domain, void *params, int count, intptr_t opaque)",
 } as const;
 
@@ -57,6 +58,7 @@ export const REMOTE = {
   virDomainSuspend: "int virDomainSuspend(virDomain *domain)",
   virDomainResume: "int virDomainResume(virDomain *domain)",
   virDomainReset: "int virDomainReset(virDomain *domain, uint flags)",
+  virDomainGetMetadata: "HeapString virDomainGetMetadata(virDomain *domain, int type, const char *uri, uint flags)",
   virDomainSetMetadata:
     "int virDomainSetMetadata(virDomain *domain, int type, const char *metadata, const char *key, const char *uri, uint flags)",
   virDomainMigrateToURI3:
@@ -67,6 +69,16 @@ export const REMOTE = {
   virDomainAbortJob: "int virDomainAbortJob(virDomain *domain)",
   virDomainAbortJobFlags: "int virDomainAbortJobFlags(virDomain *domain, uint flags)",
   virDomainMigrateStartPostCopy: "int virDomainMigrateStartPostCopy(virDomain *domain, uint flags)",
+  virDomainOpenConsole: "int virDomainOpenConsole(virDomain *domain, const char *device, virStream *stream, uint flags)",
+  virStreamNew: "virStream *virStreamNew(virConnect *connection, uint flags)",
+  virStreamRecv: "int virStreamRecv(virStream *stream, void *data, size_t length)",
+  virStreamSend: "int virStreamSend(virStream *stream, const void *data, size_t length)",
+  virStreamEventAddCallback:
+    "int virStreamEventAddCallback(virStream *stream, int events, void *callback, intptr_t opaque, void *free)",
+  virStreamEventUpdateCallback: "int virStreamEventUpdateCallback(virStream *stream, int events)",
+  virStreamEventRemoveCallback: "int virStreamEventRemoveCallback(virStream *stream)",
+  virStreamFinish: "int virStreamFinish(virStream *stream)",
+  virStreamAbort: "int virStreamAbort(virStream *stream)",
 } as const;
 
 export const LOCAL = {
@@ -81,6 +93,7 @@ export const LOCAL = {
   virConnResetLastError: "void virConnResetLastError(virConnect *connection)",
   virDomainFree: "int virDomainFree(virDomain *domain)",
   virNetworkFree: "int virNetworkFree(virNetwork *network)",
+  virStreamFree: "int virStreamFree(virStream *stream)",
   virDomainGetName: "str virDomainGetName(virDomain *domain)",
   virNetworkGetName: "str virNetworkGetName(virNetwork *network)",
   virDomainGetUUIDString: "int virDomainGetUUIDString(virDomain *domain, _Out_ uint8_t *uuid)",

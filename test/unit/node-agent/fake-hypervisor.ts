@@ -1,8 +1,9 @@
 /** A libvirt in memory: domains, events and migrations between two of them, with what a test makes go wrong. */
 import { droverElement } from "../../../node-agent/libvirt/metadata.ts";
 import { HypervisorError } from "../../../node-agent/libvirt/hypervisor.ts";
+import { refuseOthers } from "../../../node-agent/libvirt/others.ts";
 import type {
-  Domain, DomainState, HostInventory, Hypervisor, HypervisorEvent, JobStats, LifecycleEvent, MigrateOptions,
+  ConsoleStream, Domain, DomainState, HostInventory, Hypervisor, HypervisorEvent, JobStats, LaunchOptions, LifecycleEvent, MigrateOptions,
 } from "../../../node-agent/libvirt/hypervisor.ts";
 
 type Entry = Domain & { xml: string };
@@ -12,6 +13,10 @@ export class FakeHypervisor implements Hypervisor {
   readonly calls: string[] = [];
   /** Thrown once by the named call, before it does anything. */
   readonly faults = new Map<string, Error>();
+  /** How often a domain was looked at by its uuid. */
+  looks = 0;
+  /** What happens while a look is on its way back. */
+  onLook: () => void = () => undefined;
   job_: JobStats = { kind: "none" };
   /** What a shut-down request does to the guest. */
   onShutdown: (uuid: string) => void = (uuid) => this.end(uuid, "shutdown");
@@ -62,8 +67,11 @@ export class FakeHypervisor implements Hypervisor {
   }
 
   async get(uuid: string): Promise<Domain | undefined> {
+    this.looks += 1;
     this.#fault("get");
-    return this.domains.get(uuid);
+    const seen = this.domains.get(uuid);
+    this.onLook();
+    return seen;
   }
 
   async findByName(name: string): Promise<Domain | undefined> {
@@ -72,6 +80,13 @@ export class FakeHypervisor implements Hypervisor {
 
   async xml(uuid: string): Promise<string> {
     return this.#entry(uuid).xml;
+  }
+
+  async launch({ uuid, name, xml }: LaunchOptions): Promise<Domain> {
+    refuseOthers({ uuid, name }, { sameUuid: this.domains.get(uuid), sameName: await this.findByName(name) });
+    await this.define(xml);
+    await this.create(uuid);
+    return this.#entry(uuid);
   }
 
   async define(xml: string): Promise<string> {
@@ -144,6 +159,10 @@ export class FakeHypervisor implements Hypervisor {
 
   async setMigrationSpeed(): Promise<void> {
     this.#note("setMigrationSpeed");
+  }
+
+  async openConsole(): Promise<ConsoleStream> {
+    throw new HypervisorError("unsupported", "no guest runs here");
   }
 
   async close(): Promise<void> {

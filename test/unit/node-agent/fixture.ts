@@ -150,6 +150,7 @@ export class Agent implements Disposable {
     this.#outbox = new Outbox({ controlPlane, journal: memoryJournal(), agentInstance, nodeName: () => "a", ...common });
     const storage: Partial<Storage> = {
       machines: async () => [],
+      inspect: async () => undefined,
       removeMachineFiles: async (vmiUid) => void this.removed.push(vmiUid),
       prepareIncoming: async () => ({ paths: { directory: "", consoleSocket: "", consoleLog: "", seedIso: "", nvram: "" }, disks: {} }),
     };

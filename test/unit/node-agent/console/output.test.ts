@@ -1,6 +1,7 @@
 /** Reading a console's log: the tail, what comes, and why it ends. */
 import assert from "node:assert/strict";
 import { systemClock } from "../../../../lib/clock.ts";
+import { KEPT_BYTES } from "../../../../node-agent/console/bound.ts";
 import { FRAME_BYTES, output } from "../../../../node-agent/console/output.ts";
 import type { ConsoleLog, Standing } from "../../../../node-agent/console/output.ts";
 
@@ -59,6 +60,12 @@ describe("a console's output", () => {
     const { frames, state } = reading("", { follow: true });
     state.standing = "moved";
     assert.equal(text(await frames.next()), "end INSTANCE_MOVED");
+  });
+
+  it("leaves out what is no longer kept", async () => {
+    const { frames, append } = reading("old", { follow: true });
+    append("x".repeat(KEPT_BYTES));
+    assert.equal(text(await frames.next())[0], "x");
   });
 
   it("begins anew when the log was cut short", async () => {

@@ -15,10 +15,9 @@ describe("Inventory", () => {
       hypervisor: { inventory: () => (fault ? Promise.reject(fault) : Promise.resolve(HOST)) },
       storage: { pools: () => Promise.resolve([NodePool.create({ name: "main" })]) },
       settings: { reservedMemoryBytes: 0, allowEmulation: false, migrationBlocker: "not configured" },
-      reservedBridges: ["br1"],
       kvm: () => ({ state: KvmState.NOT_RUN, message: "" }),
       foreignDomains: () => ["x"],
-      bridges: (reserved) => Promise.resolve(["br0", "br1"].filter((name) => !reserved.includes(name))),
+      bridges: () => Promise.resolve(["br0"]),
     });
     const seen = async () => {
       const { hypervisorConnected, hypervisorMessage, cpus, bridges } = await inventory.collect();
@@ -33,13 +32,13 @@ describe("Inventory", () => {
 });
 
 describe("hostBridges", () => {
-  it("tells bridges from other interfaces and leaves reserved ones out", async () => {
+  it("tells bridges from other interfaces", async () => {
     const directory = await mkdtemp(join(tmpdir(), "drover-interfaces-"));
     try {
-      for (const path of ["br0/bridge", "br1/bridge", "eth0/queues"]) await mkdir(join(directory, path), { recursive: true });
+      for (const path of ["br0/bridge", "eth0/queues"]) await mkdir(join(directory, path), { recursive: true });
       await writeFile(join(directory, "bonding_masters"), "");
-      assert.deepEqual(await hostBridges(["br1"], directory), ["br0"]);
-      assert.deepEqual(await hostBridges([], join(directory, "none")), []);
+      assert.deepEqual(await hostBridges(directory), ["br0"]);
+      assert.deepEqual(await hostBridges(join(directory, "none")), []);
     } finally {
       await rm(directory, { recursive: true });
     }

@@ -146,6 +146,24 @@ describe("the driver", () => {
     assert.equal(await kindOf(scene.driver.call(scene.host, "list", {})), "connection-lost");
   });
 
+  it("ends a console with the child that held it, and keeps its messages apart from the others'", async () => {
+    const scene = play();
+    const opening = scene.driver.openConsole(scene.host, { uuid, force: false });
+    const [call] = scene.child().calls();
+    assert.ok(call?.type === "call" && call.operation === "openConsole");
+    const { stream: number } = call.arguments as { stream: number };
+    scene.child().says({ type: "result", id: call.id, value: undefined });
+    const stream = await opening;
+    scene.child().says({ type: "stream-data", stream: number + 100, data: Buffer.from("another's") });
+    scene.child().says({ type: "stream-data", stream: number, data: Buffer.from("mine") });
+    await stream.write(Buffer.from("x"));
+    assert.deepEqual(scene.child().sent.at(-1), { type: "stream", stream: number, request: { do: "write", data: Buffer.from("x") } });
+    scene.child().dies("killed by SIGKILL");
+    const reader = stream.read()[Symbol.asyncIterator]();
+    assert.equal(String((await reader.next()).value), "mine");
+    await assert.rejects(reader.next(), (error) => error instanceof HypervisorError && error.kind === "connection-lost");
+  });
+
   it("starts children ever more slowly while they die at once", () => {
     const scene = play();
     const startedBySecond: number[] = [];

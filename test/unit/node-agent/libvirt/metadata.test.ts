@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import { droverElement, METADATA_URI, withoutNamespace } from "../../../../node-agent/libvirt/metadata.ts";
+import { droverElement, METADATA_URI, withNamespace, withoutNamespace } from "../../../../node-agent/libvirt/metadata.ts";
 
 const domainOf = (...elements: string[]) =>
   `<domain type='kvm'>\n  <name>one</name>\n  <metadata>\n${elements.map((one) => `    ${one}\n`).join("")}  </metadata>\n  <os/>\n</domain>\n`;
@@ -25,6 +25,17 @@ describe("Drover's metadata element", () => {
     assert.equal(droverElement("<domain>\n  <name>one</name>\n</domain>"), undefined);
     assert.equal(droverElement(domainOf('<drover:instance xmlns:drover="urn:other"/>')), undefined);
     assert.equal(droverElement(domainOf(`<o:x xmlns:o="urn:o"><drover:instance xmlns:drover="${METADATA_URI}"/></o:x>`)), undefined);
+  });
+
+  it("comes back as it was when libvirt gives it without its namespace", () => {
+    const value = fc.string({ unit: fc.constantFrom("<", ">", "/", "'", '"', "a", " ", "drover:instance") }).map(escaped);
+    fc.assert(
+      fc.property(value, fc.boolean(), (text, nested) => {
+        const content = nested ? `><drover:x b="${text}">${text}<o:y xmlns:o="urn:o"/></drover:x></drover:instance>` : "/>";
+        const mine = `<drover:instance xmlns:drover="${METADATA_URI}" a="${text}"${content}`;
+        assert.equal(withNamespace(withoutNamespace(mine)), mine);
+      }),
+    );
   });
 
   it("loses prefix and namespace for libvirt, and nothing of its values", () => {

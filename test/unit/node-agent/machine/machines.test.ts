@@ -27,6 +27,42 @@ describe("a machine on its node", () => {
     assert.deepEqual(agent.controlPlane.words(), ["RUNNING"]);
   });
 
+  it("is looked at once before the claim and once before the start, and no more for what the start itself tells", async () => {
+    using agent = await started();
+    await settle();
+    assert.equal(agent.hypervisor.looks, 2);
+    agent.assign({ ...agent.controlPlane.record!, metadata: { ...agent.controlPlane.record!.metadata!, resourceVersion: "i.77" } });
+    await settle();
+    assert.equal(agent.hypervisor.looks, 2);
+  });
+
+  it("is looked at again when something happened that its last look does not show", async () => {
+    using agent = await started();
+    await settle();
+    agent.hypervisor.set(UUID, { state: "paused", reason: "ioerror" }, "suspended");
+    await until(() => agent.controlPlane.words().includes("PAUSED"));
+  });
+
+  it("is looked at again when it ended while a look was on its way back", async () => {
+    using agent = await started();
+    await settle();
+    agent.hypervisor.onLook = () => {
+      agent.hypervisor.onLook = () => undefined;
+      agent.hypervisor.end(UUID, "crashed");
+    };
+    agent.hypervisor.emit({ type: "lifecycle", uuid: UUID, name: "", event: "defined", detail: 1 });
+    await until(() => agent.controlPlane.words().includes("GONE/crashed"));
+  });
+
+  it("is not destroyed for a look that is older than the loss of libvirt", async () => {
+    using agent = await started();
+    const { looks } = agent.hypervisor;
+    agent.hypervisor.emit({ type: "disconnected", reason: "gone" });
+    await settle();
+    agent.assign({ ...agent.controlPlane.record!, metadata: { ...agent.controlPlane.record!.metadata!, resourceVersion: "i.77" } });
+    await until(() => agent.hypervisor.looks > looks, "a look");
+  });
+
   it("is not started while the control plane cannot be asked for a claim", async () => {
     using agent = new Agent();
     agent.controlPlane.down = true;

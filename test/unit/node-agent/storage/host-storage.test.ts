@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Disk, DiskCache, DiskFormat, PoolDisk, VirtualMachineVolume } from "../../../../gen/drover/v1/machine.ts";
+import { Bootloader, Disk, DiskCache, DiskFormat, PoolDisk, VirtualMachineVolume } from "../../../../gen/drover/v1/machine.ts";
 import type { VirtualMachineInstance } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { systemRandom } from "../../../../lib/random.ts";
 import { runCommand } from "../../../../node-agent/storage/command.ts";
@@ -32,6 +32,12 @@ describe("hostStorage", function () {
 
   const storage = (run: RunCommand = runCommand) =>
     hostStorage({ stateDirectory: state, pools: [{ name: "main", path: pool }], random: systemRandom, run, findFirmware: async () => undefined });
+  /** Counts the images that are really looked into. */
+  const counted = () => {
+    let count = 0;
+    const counting = storage((command) => ((count += command.args.includes("info") ? 1 : 0), runCommand(command)));
+    return { probes: () => count, counting };
+  };
   const withDisk = (disk: Partial<PoolDisk>): VirtualMachineInstance => withVolume({ $case: "disk", value: PoolDisk.create({ pool: "main", ...disk }) });
   const withVolume = (source: VirtualMachineVolume["source"]) => instance({}, { volumes: [VirtualMachineVolume.create({ name: "root", source })] });
   const qemuImg = (...args: string[]) => execFileSync("qemu-img", args, { encoding: "utf8" });
@@ -52,6 +58,36 @@ describe("hostStorage", function () {
       assert.deepEqual((await storage().prepareDisks(withDisk({ size: "4Mi" }))).disks, first.disks);
       assert.equal((await stat(first.disks["root"]!.path)).ino, ino);
       assert.deepEqual(await images(), ["default_web_root.qcow2"]);
+    });
+
+    it("are looked into once for a start, when that was done ahead, and without making anything", async () => {
+      qemuImg("create", "-q", "-f", "raw", join(pool, "base.raw"), "3M");
+      const machine = withDisk({ image: "a", baseImage: "base.raw", baseFormat: DiskFormat.RAW });
+      await storage().prepareDisks(machine);
+      const { probes, counting } = counted();
+      await counting.inspect(withDisk({ image: "none", size: "1Mi" }));
+      assert.deepEqual(await images(), ["a", "base.raw"]);
+      await counting.inspect(machine);
+      assert.equal(probes(), 2);
+      assert.equal((await counting.prepareDisks(machine)).disks["root"]?.path, join(pool, "a"));
+      assert.equal(probes(), 2);
+      await counting.prepareDisks(machine);
+      assert.equal(probes(), 4, "the next start looks for itself");
+    });
+
+    it("are looked into again when they were changed after the look that was made ahead", async () => {
+      qemuImg("create", "-q", "-f", "raw", join(pool, "a"), "1M");
+      const { counting } = counted();
+      const machine = withDisk({ image: "a", format: DiskFormat.RAW });
+      await counting.inspect(machine);
+      qemuImg("create", "-q", "-f", "qcow2", join(pool, "b"), "1M");
+      await writeFile(join(pool, "a"), await readFile(join(pool, "b")));
+      await assert.rejects(counting.prepareDisks(machine), faults("FormatMismatch"));
+    });
+
+    it("do not keep a look ahead from ending quietly when there is nothing to look into", async () => {
+      for (const disk of [{ image: "../a" }, { pool: "none" }, { image: "a", baseImage: "a" }]) await storage().inspect(withDisk(disk));
+      assert.deepEqual(await readdir(state), []);
     });
 
     it("can be raw", async () => {
@@ -180,6 +216,32 @@ describe("hostStorage", function () {
 
     it("are never found through a uid that is none", async () => {
       for (const uid of ["..", "../pool", "", "a/b", "."]) await assert.rejects(storage().removeMachineFiles(uid), faults("InvalidName"), uid);
+    });
+  });
+
+  describe("firmware variables", () => {
+    const efi = () => {
+      const machine = instance({}, {});
+      machine.spec!.domain!.firmware!.bootloader = Bootloader.fromPartial({ firmware: { $case: "efi", value: {} } });
+      return machine;
+    };
+    const place = { loader: "/loader", nvramTemplate: "/template" };
+    const withFirmware = () => hostStorage({ stateDirectory: state, pools: [], random: systemRandom, findFirmware: async () => place });
+
+    it("are known by their machine from before they are made until they are removed", async () => {
+      const { paths, firmware } = await withFirmware().prepareDisks(efi());
+      assert.deepEqual(firmware, place);
+      assert.deepEqual((await withFirmware().firmwareVariables.owners()).map(({ vmUid }) => vmUid), [VM_UID]);
+      await writeFile(paths.nvram, "");
+      await withFirmware().removeMachineFiles(VMI_UID);
+      assert.deepEqual((await readdir(join(state, "nvram"))).sort(), [`${VM_UID}.fd`, `${VM_UID}.json`]);
+      for (const _ of ["once", "again"]) await withFirmware().firmwareVariables.remove(VM_UID);
+      assert.deepEqual(await readdir(join(state, "nvram")), []);
+    });
+
+    it("are nobody's where no machine boots by EFI", async () => {
+      await storage().prepareDisks(withDisk({ size: "1Mi" }));
+      assert.deepEqual(await storage().firmwareVariables.owners(), []);
     });
   });
 
