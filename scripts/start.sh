@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Drover on this one machine, against its own libvirt: `npm start`. Ctrl-C ends Drover; its guests run on.
+# Drover on this one machine, against its own libvirt: `npm start [-- --directory DIR]`. Ctrl-C ends Drover; its guests
+# run on.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,4 +15,4 @@ if ! timeout 30 virsh -c qemu:///system version >/dev/null 2>&1; then
 fi
 scripts/guest.sh
 export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$PWD/.cache/node-compile}"
-exec node_modules/.bin/node scripts/start.ts
+exec node_modules/.bin/node scripts/start.ts "$@"

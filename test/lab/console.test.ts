@@ -1,10 +1,11 @@
 /** A guest's serial output as `drover logs` shows it: whole, once, and wherever the guest goes. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { Fleet } from "./fleet.ts";
+import type { Fleet } from "./fleet.ts";
 import { GUEST_TICK, REPOSITORY } from "./guest.ts";
 import { Machine } from "./machine.ts";
 import { linesOf, Program, waitFor } from "./process.ts";
+import { withFleet } from "./with-fleet.ts";
 
 const FOLLOW_TIMEOUT_MS = 60_000;
 
@@ -59,19 +60,15 @@ function assertOnce(counts: number[]): void {
 }
 
 describe("a guest's console", () => {
-  let fleet: Fleet;
-  before(async () => {
-    fleet = await Fleet.start();
-  });
-  after(() => fleet?.[Symbol.asyncDispose]());
+  const fleet = withFleet();
 
   it("is followed over live moves there and back, every line once and none missing", async () => {
-    const machine = await Machine.running(fleet, "mover");
-    await using follower = await Follower.start(fleet, "mover");
+    const machine = await Machine.running(fleet(), "mover");
+    await using follower = await Follower.start(fleet(), "mover");
     const first = await machine.node();
     let seen = await follower.beyond(2);
     for (let move = 1; move <= 2; move += 1) {
-      await fleet.drover("migrate", "mover", "--wait");
+      await fleet().drover("migrate", "mover", "--wait");
       seen = await follower.beyond(seen + 2);
     }
     assert.equal(await machine.node(), first, "there and back");
@@ -85,21 +82,21 @@ describe("a guest's console", () => {
   });
 
   it("is shown up to now by logs, which then ends, and only its end with --tail-bytes", async () => {
-    const machine = await Machine.running(fleet, "printed");
-    const whole = await fleet.drover("logs", "printed");
+    const machine = await Machine.running(fleet(), "printed");
+    const whole = await fleet().drover("logs", "printed");
     assert.match(whole, GUEST_TICK);
-    const end = await fleet.drover("logs", "printed", "--tail-bytes", "20");
+    const end = await fleet().drover("logs", "printed", "--tail-bytes", "20");
     assert.ok(Buffer.byteLength(end) <= 20 && end.length > 0, JSON.stringify(end));
-    assert.match((await fleet.refused("logs", "printed", "--tail-bytes", "9999999")).stderr, /from 0 to 1048576/);
+    assert.match((await fleet().refused("logs", "printed", "--tail-bytes", "9999999")).stderr, /from 0 to 1048576/);
     await machine.delete();
-    assert.match((await fleet.refused("logs", "printed")).stderr, /has no run now/);
+    assert.match((await fleet().refused("logs", "printed")).stderr, /has no run now/);
   });
 
   it("goes on after the agent was killed, says that output may be missing, and repeats nothing", async () => {
-    const machine = await Machine.running(fleet, "survivor");
-    await using follower = await Follower.start(fleet, "survivor");
+    const machine = await Machine.running(fleet(), "survivor");
+    await using follower = await Follower.start(fleet(), "survivor");
     const seen = await follower.beyond(1);
-    await fleet.agent(await machine.node()).restart();
+    await fleet().agent(await machine.node()).restart();
     const later = await follower.beyond(seen + 3);
     assert.ok(later > seen);
     assertOnce(countsOf(follower.ticks()));
@@ -109,17 +106,17 @@ describe("a guest's console", () => {
   });
 
   it("begins anew with each run: a follower of the old run ends, and logs shows the new one alone", async () => {
-    const machine = await Machine.running(fleet, "again");
-    await using follower = await Follower.start(fleet, "again");
+    const machine = await Machine.running(fleet(), "again");
+    await using follower = await Follower.start(fleet(), "again");
     await follower.beyond(1);
     const [before] = follower.ticks();
-    await fleet.drover("restart", "again", "--force", "--wait");
+    await fleet().drover("restart", "again", "--force", "--wait");
     await waitFor("the follower to end by itself", () => !follower.program.isAlive() || undefined);
     assert.deepEqual(await follower.program.exited, { code: 0, signal: null }, follower.remarks());
     const tick = await machine.tick(({ boot }) => boot !== before!.boot);
     assert.ok(tick.count >= 1);
     // Its disk may speak of the run before; its console may not.
-    const shown = (await fleet.drover("logs", "again")).split(/\r?\n/).filter((line) => GUEST_TICK.test(line));
+    const shown = (await fleet().drover("logs", "again")).split(/\r?\n/).filter((line) => GUEST_TICK.test(line));
     assert.ok(shown.length > 0 && shown.every((line) => !line.includes(before!.boot)), shown.join("\n"));
     await machine.delete();
   });

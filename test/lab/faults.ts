@@ -1,6 +1,9 @@
 /** The parts of a fleet that can be killed, each with how it comes back. */
 import { readFileSync } from "node:fs";
+import { NodeSessionState } from "../../gen/drover/v1/node.ts";
+import { DomainState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Fleet } from "./fleet.ts";
+import type { Machine } from "./machine.ts";
 import { childrenOf, identityOf, isAlive, signalProcess } from "./proc-table.ts";
 import { waitFor, waitForSocket } from "./process.ts";
 
@@ -11,6 +14,20 @@ export type Fault = {
   /** Brings it back; resolves when it listens again. */
   mend(): Promise<void>;
 };
+
+/** How soon the record must be the truth again once a killed part is back. */
+export const TRUTH_WITHIN_MS = 10_000;
+
+/** Every node is connected to the server and to its libvirt, and the machine runs where it is recorded, by libvirt's word. */
+export async function recordIsTrue(fleet: Fleet, machine: Machine): Promise<void> {
+  await waitFor("the record to be the truth", async () => {
+    const nodes = await Promise.all(fleet.lab.hosts().map(({ name }) => fleet.api.nodes.getNode({ name }).then((answer) => answer.node, () => undefined)));
+    const connected = nodes.every((node) => node?.status?.session?.state === NodeSessionState.CONNECTED && node.status.report?.hypervisorConnected);
+    const { spec, status } = (await machine.instance()) ?? {};
+    if (!connected || status?.ownerReport?.state !== DomainState.RUNNING) return undefined;
+    return (await fleet.hostsRunning(spec!.domain!.firmware!.uuid)).includes(status.nodeName) || undefined;
+  }, { timeoutMs: TRUTH_WITHIN_MS });
+}
 
 /** The agent's child that speaks to libvirt. */
 export function driverOf(agentPid: number) {
