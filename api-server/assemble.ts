@@ -19,17 +19,17 @@ import { Tunnels } from "./sessions/tunnels.ts";
 import type { Store } from "./store/store.ts";
 import { fieldRules } from "./validate/field-rules.ts";
 
-export type AssemblyOptions = { store: Store; clock: Clock; random: Random; log: Logger; leaseMs: number };
+export type AssemblyOptions = { store: Store; clock: Clock; random: Random; log: Logger; leaseMs: number; watchBacklogBytesMax?: number };
 
 /** `stop` ends every stream and all work behind, and may be repeated; whoever opened the listeners and the store closes them. */
 export type Assembly = { parts: TableParts; server: ServerParts; stop(): Promise<void> } & AsyncDisposable;
 
-export async function assemble({ store, clock, random, log, leaseMs }: AssemblyOptions): Promise<Assembly> {
+export async function assemble({ store, clock, random, log, leaseMs, watchBacklogBytesMax }: AssemblyOptions): Promise<Assembly> {
   const stopping = new AbortController();
   const { signal } = stopping;
   const schema = loadSchema();
   const rules = fieldRules(schema);
-  const objects = new StoreObjects({ store, schema, rules, clock, random, stopping: signal });
+  const objects = new StoreObjects({ store, schema, rules, clock, random, stopping: signal, watchBacklogBytesMax });
   await makeDefaultNamespace(objects, signal);
   const sessions = new NodeSessions({ objects, clock, random, log, leaseMs, signal });
   const watch = (ends: AbortSignal) => objects.revealed.watch(virtualMachineInstances, { signal: ends });
@@ -37,7 +37,11 @@ export async function assemble({ store, clock, random, log, leaseMs }: AssemblyO
   const tunnels = new Tunnels({ clock, random });
   const tombstones = new Tombstones(store);
   await sessions.start();
-  const background = [assignments.run(signal), keepTidy({ store, objects, clock, log, signal })];
+  const chores = [
+    (ends: AbortSignal) => objects.identifiers.tidy(ends),
+    (ends: AbortSignal) => tombstones.tidy({ objects, sessions, clock, random }, ends),
+  ];
+  const background = [assignments.run(signal), keepTidy({ store, objects, clock, log, signal, chores })];
   const stop = async () => {
     stopping.abort();
     sessions.closeAll(new Unavailable("The server is stopping", { reason: "STOPPING" }));

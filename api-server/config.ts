@@ -3,6 +3,10 @@ import { isIP } from "node:net";
 import * as v from "valibot";
 import { loadConfig } from "../lib/config.ts";
 import { LOG_LEVELS } from "../lib/log.ts";
+import { WATCH_BACKLOG_BYTES_MAX } from "./records/watch.ts";
+
+const KIB = 1024;
+const GIB = KIB ** 3;
 
 const HELP = `Configuration (YAML):
   store: sqlite:/var/lib/drover/drover.db   where the records are kept; "memory:" keeps nothing
@@ -13,6 +17,7 @@ const HELP = `Configuration (YAML):
     agents: 0.0.0.0:7444                    node agents; a client certificate is required
   agentsTls: {ca: FILE, cert: FILE, key: FILE}
   leaseMs: 15000                            how long a node may be silent before it is called so
+  watchBacklogBytesMax: 67108864            how far a watch may fall behind before it is ended, in bytes of changes
   logLevel: info                            ${LOG_LEVELS.join(", ")}
   faults: {commitDelayMs: 0}                for tests only: holds up each commit as a slow disk would; SQLite alone
 `;
@@ -36,6 +41,7 @@ export const schema = v.pipe(
     listen: v.strictObject({ unix: v.optional(path), tcp: v.optional(loopback), agents: v.optional(address) }),
     agentsTls: v.optional(v.strictObject({ ca: path, cert: path, key: path })),
     leaseMs: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1_000), v.maxValue(600_000)), 15_000),
+    watchBacklogBytesMax: v.optional(v.pipe(v.number(), v.integer(), v.minValue(64 * KIB), v.maxValue(16 * GIB)), WATCH_BACKLOG_BYTES_MAX),
     logLevel: v.optional(v.picklist(LOG_LEVELS), "info"),
     faults: v.optional(v.strictObject({ commitDelayMs: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(10_000)) })),
   }),

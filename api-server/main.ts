@@ -14,6 +14,7 @@ const DRAIN_MS = 3_000;
 
 await runProgram(async () => {
   const config = readConfig(process.argv.slice(2));
+  const { leaseMs, watchBacklogBytesMax } = config;
   const log = createLog("drover-api-server", config.logLevel);
   const [clock, random] = [systemClock, systemRandom];
   const ended = signalled("SIGTERM", "SIGINT");
@@ -23,7 +24,7 @@ await runProgram(async () => {
   };
   const onDataLoss = (error: Error) => log.error({ error }, "the store is damaged: nothing is written any more");
   await using store = await openStore(config.store, { clock, random, create: config.createStore ?? true, onFatal, onDataLoss, faults: config.faults });
-  await using assembly = await assemble({ store, clock, random, log, leaseMs: config.leaseMs });
+  await using assembly = await assemble({ store, clock, random, log, leaseMs, watchBacklogBytesMax });
   const listening = await listenAll(listenersOf(config, assembly.parts), assembly.server);
   log.info({ store: store.identity }, "serving");
   log.info({ signal: await ended }, "stopping");

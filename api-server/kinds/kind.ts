@@ -6,6 +6,7 @@ import type { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { ObjectMeta, SecretValue } from "../../gen/drover/v1/meta.ts";
 import type { Fault } from "../../lib/errors.ts";
 import type { Random } from "../../lib/random.ts";
+import type { Identifier } from "./machine/identifiers.ts";
 
 /** The shape that all stored objects share. */
 export type Resource = { metadata: ObjectMeta | undefined };
@@ -51,6 +52,8 @@ export type Kind<T extends Resource> = {
   changed?(before: T, after: T, context: { now: Date; requestId: string }): T;
   /** The same object with each secret replaced; `place` names a secret in all versions. */
   mapSecrets?(object: T, replace: (secret: SecretValue, place: string) => SecretValue): T;
+  /** What no other machine may have; for kinds that describe a machine. */
+  identifiers?(object: T): Identifier[];
   /** The highest ownership epoch that was handed out; for kinds that continue the epochs of their owner. */
   grantedEpoch?(object: T): number;
   /** The default of a deletion's grace; absent for kinds whose deletion has none. */

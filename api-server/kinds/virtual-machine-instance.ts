@@ -4,6 +4,7 @@ import {
 } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { type Kind, metaOf } from "./kind.ts";
 import { machineDefaults } from "./machine/defaults.ts";
+import { machineIdentifiers } from "./machine/identifiers.ts";
 import { mapMachineSecrets } from "./machine/secrets.ts";
 import { validateMachine } from "./machine/validate.ts";
 import { validateMeta } from "./names.ts";
@@ -41,6 +42,7 @@ export const virtualMachineInstances: Kind<VirtualMachineInstance> = {
     return [...validateMeta(metadata, { namespaced: true }), ...(vmi.spec ? validateMachine("spec", vmi.spec, metadata) : [])];
   },
   validateChange: unchangedSpec,
+  identifiers: (vmi) => machineIdentifiers("spec", vmi.spec),
   mapSecrets: (vmi, replace) => (vmi.spec ? { ...vmi, spec: mapMachineSecrets(vmi.spec, replace) } : vmi),
   grantedEpoch: (vmi) => vmi.status?.lastGrantedEpoch ?? 0,
   gracePeriodSeconds: (vmi) => vmi.spec?.terminationGracePeriodSeconds ?? 0,

@@ -5,6 +5,7 @@ import type { VirtualMachineInstanceTemplate } from "../../gen/drover/v1/virtual
 import type { Fault } from "../../lib/errors.ts";
 import { type Kind, metaOf } from "./kind.ts";
 import { machineDefaults } from "./machine/defaults.ts";
+import { machineIdentifiers } from "./machine/identifiers.ts";
 import { mapMachineSecrets } from "./machine/secrets.ts";
 import { validateMachine } from "./machine/validate.ts";
 import { annotations, labels, validateMeta } from "./names.ts";
@@ -66,6 +67,7 @@ export const virtualMachines: Kind<VirtualMachine> = {
     const power = PowerState.create({ intent, generation: (status.power?.generation ?? 0) + 1, requestId, since: now });
     return { ...after, status: { ...status, power } };
   },
+  identifiers: (vm) => machineIdentifiers("spec.template.spec", vm.spec?.template?.spec),
   mapSecrets(vm, replace) {
     const template = vm.spec?.template;
     if (!vm.spec || !template?.spec) return vm;

@@ -10,13 +10,15 @@ import { type Key, keyOf, type Kind, metaOf, type Resource, storeKey } from "../
 import { namespaces } from "../kinds/namespace.ts";
 import { sameMessage } from "../kinds/unchanged.ts";
 import type { Call, Caller, Expected, ListOptions, ListPage, Objects, Reads, WatchEvent, WatchOptions } from "../objects.ts";
-import { Conflict, type Journal, RequestReplayed, type Revision, type Store, type Stored } from "../store/store.ts";
+import { Conflict, type Journal, RequestReplayed, type Store, type Stored, type Write } from "../store/store.ts";
 import type { FieldRules } from "../validate/field-rules.ts";
 import type { Schema } from "../validate/schema.ts";
-import { decodeObject, encodeObject } from "./codec.ts";
+import { Backlogs } from "./backlog.ts";
+import { Decoded, encodeObject } from "./codec.ts";
 import { adoptSecrets } from "./adoption.ts";
+import { Identifiers } from "./identifiers.ts";
 import { checkLineage } from "./lineage.ts";
-import { Decoders, StoreReads } from "./reads.ts";
+import { StoreReads } from "./reads.ts";
 import { answerOf } from "./replay.ts";
 import { hideSecrets, keepSecrets, secretsOf } from "./secrets.ts";
 
@@ -31,18 +33,25 @@ export type ObjectsOptions = {
   random: Random;
   /** Ends every watch. */
   stopping: AbortSignal;
+  watchBacklogBytesMax?: number | undefined;
 };
+
+/** What stood, and what is to stand in its place. */
+type Changed<T> = { stored: Stored; current: T; next: T };
 
 export class StoreObjects implements Objects {
   readonly revealed: Reads;
+  readonly identifiers: Identifiers;
   readonly #hidden: Reads;
   readonly #options: ObjectsOptions;
+  readonly #decoded = new Decoded();
 
   constructor(options: ObjectsOptions) {
-    const decoded = new Decoders();
+    const shared = { ...options, decoded: this.#decoded, backlogs: new Backlogs(options.store) };
     this.#options = options;
-    this.#hidden = new StoreReads({ ...options, decoded, revealed: false });
-    this.revealed = new StoreReads({ ...options, decoded, revealed: true });
+    this.identifiers = new Identifiers(options.store);
+    this.#hidden = new StoreReads({ ...shared, revealed: false });
+    this.revealed = new StoreReads({ ...shared, revealed: true });
   }
 
   get<T extends Resource>(kind: Kind<T>, key: Key): Promise<T> {
@@ -68,11 +77,15 @@ export class StoreObjects implements Objects {
     await this.#checkNamespace(kind, born);
     const bytes = encodeObject(kind, born);
     const key = storeKey(kind, keyOf(born));
-    if ((call.validateOnly || kind.grantedEpoch) && (await this.#options.store.get(key))) return this.#taken(kind, key, call);
+    if ((call.validateOnly || kind.grantedEpoch || kind.identifiers) && (await this.#options.store.get(key))) return this.#taken(kind, key, call);
     await checkLineage(this, kind, born);
-    if (call.validateOnly) return hideSecrets(kind, born);
+    if (call.validateOnly) {
+      await this.identifiers.check(kind, born);
+      return hideSecrets(kind, born);
+    }
     try {
-      return this.#answer(kind, await this.#commit({ key, expected: null, value: bytes }, call));
+      const record = () => this.#commit({ key, expected: null, value: bytes }, call);
+      return this.#answer(kind, await this.identifiers.during({ kind, after: born }, record));
     } catch (error) {
       if (error instanceof Conflict) throw new AlreadyExists(`"${key}" exists already`);
       return this.#replay(kind, error, call);
@@ -83,12 +96,11 @@ export class StoreObjects implements Objects {
     const done = await this.replayed(kind, call);
     if (done) return done;
     for (let attempt = 1; ; attempt += 1) {
-      const stored = await this.#read(kind, key, call);
-      const current = decodeObject(kind, stored.value, stored.revision);
+      const { stored, current } = await this.#read(kind, key, call);
       const next = this.#changed(kind, current, { asked: change(current), call });
       if (next === undefined && !call.repeatable) return hideSecrets(kind, current);
       try {
-        return await this.#record(kind, { stored, next: next ?? current }, call);
+        return await this.#record(kind, { stored, current, next: next ?? current }, call);
       } catch (error) {
         if (!(error instanceof Conflict)) return this.#replay(kind, error, call);
         if (call.expected) throw stale(stored.key);
@@ -146,31 +158,38 @@ export class StoreObjects implements Objects {
     if (faults.length > 0) throw new InvalidArgument(faults);
   }
 
-  async #read<T extends Resource>(kind: Kind<T>, key: Key, { expected, uid }: Expected): Promise<Stored> {
+  async #read<T extends Resource>(kind: Kind<T>, key: Key, { expected, uid }: Expected): Promise<{ stored: Stored; current: T }> {
     const at = storeKey(kind, key);
     const stored = await this.#options.store.get(at);
     if (stored === undefined) throw new NotFound(at);
     if (expected && stored.revision !== expected) throw stale(at);
-    if (uid && metaOf(kind.codec.decode(stored.value)).uid !== uid) {
+    const current = this.#decoded.of(kind).read(stored.value, stored.revision, true);
+    if (uid && metaOf(current).uid !== uid) {
       throw new Aborted(`"${at}" is another object now: its uid is not ${uid}`, { reason: "UID_MISMATCH" });
     }
-    return stored;
+    return { stored, current };
   }
 
-  async #record<T extends Resource>(kind: Kind<T>, { stored, next }: { stored: Stored; next: T }, call: Call): Promise<T> {
+  async #record<T extends Resource>(kind: Kind<T>, { stored, current, next }: Changed<T>, call: Call): Promise<T> {
     const gone = isGone(metaOf(next));
     const value = gone ? null : encodeObject(kind, next);
-    if (call.validateOnly) return hideSecrets(kind, { ...next, metadata: { ...metaOf(next), resourceVersion: stored.revision } });
-    const committed = await this.#commit({ key: stored.key, expected: stored.revision, value }, call);
+    if (call.validateOnly) {
+      await this.identifiers.check(kind, next);
+      return hideSecrets(kind, { ...next, metadata: { ...metaOf(next), resourceVersion: stored.revision } });
+    }
+    const makesRoom = metaOf(next).deletionTimestamp !== undefined;
+    const record = () => this.#commit({ key: stored.key, expected: stored.revision, value, makesRoom }, call);
+    const committed = await this.identifiers.during({ kind, before: current, after: gone ? undefined : next }, record);
     return gone ? hideSecrets(kind, { ...next, metadata: { ...metaOf(next), resourceVersion: committed.revision } }) : this.#answer(kind, committed);
   }
 
-  #commit({ key, expected, value }: { key: string; expected: Revision | null; value: Uint8Array | null }, call: Call): Promise<Stored> {
-    if (call.requestId === "") return this.#options.store.commit({ key, expected, value });
+  #commit(write: Omit<Write, "journal">, call: Call): Promise<Stored> {
+    const { key, expected } = write;
+    if (call.requestId === "") return this.#options.store.commit(write);
     const { bodyHash, rpc, caller } = call;
     const atMs = this.#options.clock.now().getTime();
     const journal: Journal = { requestId: journalId(call), bodyHash, rpc, subject: caller.subject, key, before: expected ?? "", atMs };
-    return this.#options.store.commit({ key, expected, value, journal });
+    return this.#options.store.commit({ ...write, journal });
   }
 
   /** A repeat that overtook its first sending is answered as any other; other errors go on. */
@@ -196,7 +215,7 @@ export class StoreObjects implements Objects {
   }
 
   #answer<T extends Resource>(kind: Kind<T>, { value, revision }: Stored): T {
-    return hideSecrets(kind, decodeObject(kind, value, revision));
+    return this.#decoded.of(kind).read(value, revision, false);
   }
 }
 

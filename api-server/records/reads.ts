@@ -5,7 +5,8 @@ import { type Key, type Kind, type Resource, storeKey, storePrefix } from "../ki
 import type { ListOptions, ListPage, Reads, WatchEvent, WatchOptions } from "../objects.ts";
 import type { Store } from "../store/store.ts";
 import type { Schema } from "../validate/schema.ts";
-import { DecodedOnce } from "./codec.ts";
+import type { Backlogs } from "./backlog.ts";
+import type { Decoded } from "./codec.ts";
 import { formatPageToken, type ListIdentity, parsePageToken } from "./page-token.ts";
 import { selectionOf } from "./selection.ts";
 import { watchObjects } from "./watch.ts";
@@ -21,19 +22,12 @@ export type ReadsOptions = {
   stopping: AbortSignal;
   /** Secret values are left in. */
   revealed: boolean;
-  decoded: Decoders;
+  /** One for everyone who reads. */
+  decoded: Decoded;
+  backlogs: Backlogs;
+  /** Bytes of changes that a watch may fall behind by. */
+  watchBacklogBytesMax?: number | undefined;
 };
-
-/** One decoder for each kind, shared by everyone who reads it. */
-export class Decoders {
-  readonly #byKind = new Map<string, unknown>();
-
-  of<T extends Resource>(kind: Kind<T>): DecodedOnce<T> {
-    const known = this.#byKind.get(kind.plural) ?? new DecodedOnce(kind);
-    this.#byKind.set(kind.plural, known);
-    return known as DecodedOnce<T>;
-  }
-}
 
 export class StoreReads implements Reads {
   readonly #options: ReadsOptions;

@@ -1,4 +1,4 @@
-/** What is forgotten, and when: superseded revisions, request ids, old events. */
+/** What is forgotten, and when: superseded revisions, request ids, old events, and what others find to put away. */
 import { type Clock, every } from "../../lib/clock.ts";
 import type { Logger } from "../../lib/log.ts";
 import { events } from "../kinds/event.ts";
@@ -13,6 +13,7 @@ const REVISIONS_MAX = 200_000;
 const JOURNAL_AGE_MS_MAX = 24 * 3_600_000;
 const EVENT_AGE_MS_MAX = 7 * 24 * 3_600_000;
 const COMPACT_EVERY_MS = 60_000;
+/** Also how long anything else waits that has to be put away. */
 const EXPIRE_EVERY_MS = 3_600_000;
 
 type Sample = { atMs: number; number: number };
@@ -30,10 +31,11 @@ export class RevisionAges {
   }
 }
 
-export type RetentionParts = { store: Store; objects: Objects; clock: Clock; log: Logger; signal: AbortSignal };
+export type RetentionParts = { store: Store; objects: Objects; clock: Clock; log: Logger; signal: AbortSignal; /** More to do at the start and every hour. */ chores?: readonly Chore[] };
+export type Chore = (signal: AbortSignal) => Promise<void>;
 
 /** Runs until the signal aborts. */
-export async function keepTidy({ store, objects, clock, log, signal }: RetentionParts): Promise<void> {
+export async function keepTidy({ store, objects, clock, log, signal, chores = [] }: RetentionParts): Promise<void> {
   const ages = new RevisionAges();
   const onError = (error: unknown) => log.error({ error }, "retention failed");
   const compact = async () => {
@@ -48,6 +50,7 @@ export async function keepTidy({ store, objects, clock, log, signal }: Retention
   await Promise.all([
     every(clock, COMPACT_EVERY_MS, { run: compact, signal, onError }),
     every(clock, EXPIRE_EVERY_MS, { run: expire, signal, onError }),
+    ...chores.map((chore) => every(clock, EXPIRE_EVERY_MS, { run: () => chore(signal), signal, onError })),
   ]);
 }
 

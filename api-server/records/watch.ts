@@ -1,9 +1,9 @@
 /**
  * Watches: a cursor over the store's log, seen through selectors. What enters the selectors' scope is added, what leaves
- * it is deleted; a quiet watch still says how far it is.
+ * it is deleted; a quiet watch still says how far it is, and one that falls too far behind is ended.
  */
 import { type Clock, delay } from "../../lib/clock.ts";
-import { Unavailable } from "../../lib/errors.ts";
+import { ResourceExhausted, Unavailable } from "../../lib/errors.ts";
 import { type Kind, type Resource, storePrefix } from "../kinds/kind.ts";
 import type { WatchEvent, WatchOptions } from "../objects.ts";
 import { compareRevisions, numberOf } from "../store/revision.ts";
@@ -16,25 +16,38 @@ const BOOKMARK_EVERY_MS = 20_000;
 const AHEAD_WAIT_MS = 5_000;
 const AHEAD_POLL_MS = 100;
 const SNAPSHOT_PAGE = 500;
+const TOO_SLOW_RETRY_MS = 1_000;
+/** What a watch may fall behind by unless the server is told otherwise. */
+export const WATCH_BACKLOG_BYTES_MAX = 64 * 1024 * 1024;
 
 export async function* watchObjects<T extends Resource>(kind: Kind<T>, options: WatchOptions, reads: ReadsOptions): AsyncGenerator<WatchEvent<T>> {
-  const { store, schema, clock, stopping } = reads;
+  const { store, schema, clock, stopping, backlogs, watchBacklogBytesMax: bytesMax = WATCH_BACKLOG_BYTES_MAX } = reads;
   const selection = selectionOf(kind, options, schema);
   const prefix = storePrefix(kind, options.namespace);
-  const signal = AbortSignal.any([options.signal, stopping]);
+  const behind = new AbortController();
+  const signal = AbortSignal.any([options.signal, stopping, behind.signal]);
+  let reached = options.fromRevision ?? "";
   try {
-    let from = options.fromRevision ?? "";
-    if (from === "") from = yield* snapshot({ kind, prefix, selection }, reads);
-    else await untilReached(store, from, { clock, signal });
-    const changes = withHeartbeat((ends) => store.watch(prefix, from, ends), from, { clock, signal });
-    for await (const change of changes) {
+    if (reached === "") reached = yield* snapshot({ kind, prefix, selection }, reads);
+    else await untilReached(store, reached, { clock, signal });
+    using backlog = await backlogs.follow(prefix, { bytesMax, exceeded: () => behind.abort() });
+    for await (const change of withHeartbeat((ends) => store.watch(prefix, reached, ends), reached, { clock, signal })) {
       if (change.type === "bookmark") yield change;
       else yield* seen(change, selection, (value) => reads.decoded.of(kind).read(value, change.revision, reads.revealed));
+      reached = change.revision;
+      if (change.type !== "bookmark") backlog.took(change);
+      signal.throwIfAborted();
     }
   } catch (error) {
     if (stopping.aborted) throw new Unavailable("The server is stopping: watch again from the last revision", { reason: "STOPPING" });
-    throw error;
+    throw behind.signal.aborted && !options.signal.aborted ? tooSlow(reached, bytesMax) : error;
   }
+}
+
+/** The reader has got everything up to the revision. */
+function tooSlow(revision: string, bytesMax: number): ResourceExhausted {
+  const message = `The watch is more than ${bytesMax} bytes of changes behind: watch again from the last revision`;
+  return new ResourceExhausted(message, { reason: "WATCH_TOO_SLOW", metadata: { revision } }, TOO_SLOW_RETRY_MS);
 }
 
 type Scope<T extends Resource> = { kind: Kind<T>; prefix: string; selection: Selection<T> };
@@ -97,6 +110,9 @@ async function* withHeartbeat(
   const iterator = open(AbortSignal.any([signal, left.signal]))[Symbol.asyncIterator]();
   let revision = "";
   let next = pull(iterator);
+  // A reader that does not come back leaves this suspended: what its cursor holds is let go of all the same.
+  const release = () => void iterator.return?.().catch(() => undefined);
+  signal.addEventListener("abort", release, { once: true });
   let beat = heartbeat(clock);
   try {
     for (;;) {
@@ -114,6 +130,7 @@ async function* withHeartbeat(
     }
   } finally {
     beat.cancel();
+    signal.removeEventListener("abort", release);
     left.abort();
     await iterator.return?.().catch(() => undefined);
   }

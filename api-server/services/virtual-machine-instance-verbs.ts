@@ -49,7 +49,7 @@ async function releaseInstance({ objects, tombstones }: InstanceVerbsParts, requ
   ]);
   const evidence = { uid, reason, vm, node };
   // The tombstone stands first: from the release on, a domain of this run that comes back must find it.
-  if (reason === ReleaseReason.FENCED && release(instance, evidence) !== undefined) await tombstones.put(instance);
+  if (reason === ReleaseReason.FENCED && release(instance, evidence) !== undefined) await tombstones.put(instance, node);
   return objects.change(virtualMachineInstances, key, (current) => release(current, evidence), { ...call, expected: resourceVersion });
 }
 

@@ -7,16 +7,22 @@ export type SqliteFaults = {
   /** Holds up the writing thread before each COMMIT, as an fsync on a slow disk does. */
   commitDelayMs?: number;
 };
-export type SqliteLimits = { /** Pages that the file may have; beyond them it counts as a full disk. */ pagesMax?: number };
+export type SqliteLimits = {
+  /** Pages that the file may have; beyond them it counts as a full disk. */
+  pagesMax?: number;
+  /** So many of them are kept back for what makes room. */
+  sparePages?: number;
+};
 export type WriterSettings = SqliteFile & { faults: SqliteFaults; limits: SqliteLimits };
 
 export type Opened = { identity: Store["identity"]; path: string; head: number; compacted: number };
-export type WireWrite = { key: string; expected: number | null; value: Uint8Array | null; journal?: Journal };
+export type WireWrite = { key: string; expected: number | null; value: Uint8Array | null; journal?: Journal; makesRoom?: boolean };
 export type WireEntry = { journal: Journal; after: number };
 export type Outcome =
   | { result: "committed"; revision: number; previous?: Uint8Array }
   | { result: "conflict"; actual: number | null }
-  | { result: "replayed"; entry: WireEntry };
+  | { result: "replayed"; entry: WireEntry }
+  | { result: "full" };
 
 export type WireRow = { key: string; revision: number; value: Uint8Array };
 export type WireChange = { key: string; revision: number; value: Uint8Array | null; previous?: Uint8Array };
@@ -36,7 +42,10 @@ export type WriterCalls = {
 };
 export type ReaderCalls = {
   head: { input: null; output: number };
-  get: { input: string; output: WireRow | null };
+  /** `head` is at least as new as what was found, or found missing. */
+  get: { input: string; output: { row: WireRow | null; head: number } };
+  /** The live keys after one, in order; none at the end. */
+  keys: { input: string; output: { key: string; revision: number }[] };
   list: { input: ListQuery; output: WirePage };
   changes: { input: { prefix: string; at: number }; output: WireBatch };
   request: { input: string; output: WireEntry | null };

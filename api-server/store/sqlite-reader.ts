@@ -11,6 +11,7 @@ import { answer } from "./sqlite-thread.ts";
 /** A batch ends when it holds this much, so that a backlog of large objects never stands in memory at once. */
 const BATCH_BYTES_MAX = 8 * 1024 * 1024;
 const BATCH_ROWS_MAX = 500;
+const KEYS_MAX = 10_000;
 /** Sorts after every key with the prefix, as keys are ASCII. */
 const LAST = "\u{10ffff}";
 
@@ -18,6 +19,7 @@ const { path } = workerData as { path: string };
 const database = new DatabaseSync(path, { readOnly: true });
 const extent = database.prepare(SELECT_EXTENT);
 const newest = database.prepare(`SELECT ${LOG_COLUMNS} FROM latest JOIN log USING (revision) WHERE latest.key = ?`);
+const keys = database.prepare(`SELECT key, revision FROM latest WHERE key > ? ORDER BY key LIMIT ${KEYS_MAX}`);
 const byRevision = database.prepare(`SELECT ${LOG_COLUMNS} FROM log WHERE revision = ?`);
 const live = database.prepare(
   `SELECT ${LOG_COLUMNS} FROM latest JOIN log USING (revision)
@@ -35,7 +37,11 @@ const entriesOf = database.prepare("SELECT * FROM journal WHERE key = ? ORDER BY
 
 answer<ReaderCalls>({
   head: () => readExtent().head,
-  get: (key) => wireRow(newest.get(key) as LogRow | undefined),
+  get(key) {
+    const row = wireRow(newest.get(key) as LogRow | undefined);
+    return { row, head: readExtent().head };
+  },
+  keys: (cursor) => keys.all(cursor) as { key: string; revision: number }[],
   list: (query) => inSnapshot(() => list(query)),
   changes: ({ prefix, at }) => inSnapshot(() => changes(prefix, at)),
   request(requestId) {

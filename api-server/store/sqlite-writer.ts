@@ -9,10 +9,11 @@ import { checkTail } from "./sqlite-checks.ts";
 import { admit, checkMarker, checkMayBegin, checkWriteAheadLog, lock, realPath, writeMarker } from "./sqlite-files.ts";
 import type { Opened, Outcome, WireWrite, WriterCalls, WriterSettings } from "./sqlite-protocol.ts";
 import { type Extent, SELECT_EXTENT } from "./sqlite-schema.ts";
+import { Spare } from "./sqlite-spare.ts";
 import { openStatements, type Statements } from "./sqlite-statements.ts";
 import { answer, failureOf } from "./sqlite-thread.ts";
 
-type Writer = { database: DatabaseSync; lock: DatabaseSync; path: string; storeId: string; statements: Statements; head: number };
+type Writer = { database: DatabaseSync; lock: DatabaseSync; path: string; storeId: string; statements: Statements; head: number; spare: Spare };
 
 /** The write-ahead log is copied into the file after about this much, outside of any commit that somebody waits for. */
 const CHECKPOINT_BYTES = 16 * 1024 * 1024;
@@ -20,6 +21,7 @@ const CHECKPOINT_BYTES = 16 * 1024 * 1024;
 const WRITE_BYTES = 6 * 4096;
 const SWEEP_REVISIONS = 2_000;
 const VACUUM_PAGES = 500;
+const SHRINK_PAGES = 10_000;
 const EXPIRE_ENTRIES = 1_000;
 
 const settings = workerData as WriterSettings;
@@ -60,8 +62,9 @@ function openDatabase(path: string, held: DatabaseSync): Opened {
   const identity = readIdentity(database);
   const statements = openStatements(database);
   checkMarker(path, { storeId: identity.storeId, mark: statements.mark("mark") });
-  if (settings.limits.pagesMax !== undefined) database.exec(`PRAGMA max_page_count = ${settings.limits.pagesMax}`);
-  writer = { database, lock: held, path, storeId: identity.storeId, statements, head: extent.head };
+  const spare = new Spare(database, path, settings.limits);
+  writer = { database, lock: held, path, storeId: identity.storeId, statements, head: extent.head, spare };
+  if (!spare.hold()) spare.release();
   whenRoom(moveMark);
   sweepSoon();
   return { identity, path, ...extent };
@@ -81,13 +84,31 @@ function readIdentity(database: DatabaseSync): Opened["identity"] {
 }
 
 function commit(writes: WireWrite[]): Outcome[] {
-  const outcomes = inTransaction(() => writes.map(apply));
+  const outcomes = writer.spare.hold() ? applyAll(writes) : applyRelief(writes);
   for (const { value } of writes) sinceCheckpointBytes += WRITE_BYTES + (value?.length ?? 0);
   if (sinceCheckpointBytes > CHECKPOINT_BYTES) {
     sinceCheckpointBytes = 0;
     setImmediate(checkpoint);
   }
   return outcomes;
+}
+
+function applyAll(writes: WireWrite[]): Outcome[] {
+  try {
+    return inTransaction(() => writes.map(apply));
+  } catch (error) {
+    if (failureOf(error).kind !== "full") throw error;
+    writer.spare.release();
+    setImmediate(checkpoint);
+    return applyRelief(writes);
+  }
+}
+
+/** From the room that was kept back only what makes room is written, or deletions would find none. */
+function applyRelief(writes: WireWrite[]): Outcome[] {
+  const makesRoom = (write: WireWrite) => write.value === null || write.makesRoom === true;
+  if (!writes.some(makesRoom)) return writes.map(() => ({ result: "full" }));
+  return inTransaction(() => writes.map((write) => (makesRoom(write) ? apply(write) : { result: "full" })));
 }
 
 function apply({ key, expected, value, journal }: WireWrite): Outcome {
@@ -126,15 +147,26 @@ function checkpoint(): void {
   const { database } = writer;
   if (!database.isOpen) return;
   whenRoom(() => {
-    database.exec("PRAGMA wal_checkpoint(PASSIVE)");
+    database.exec(`PRAGMA wal_checkpoint(${writer.spare.held ? "PASSIVE" : "TRUNCATE"})`);
     moveMark();
   });
 }
 
-/** Upkeep is put off while the disk is full; any other failure of it ends the thread. */
+/** Upkeep makes room, so that it may use what is kept back. */
+function upkeep<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (failureOf(error).kind !== "full" || !writer.spare.held) throw error;
+    writer.spare.release();
+    return run();
+  }
+}
+
+/** What the disk has no room for even so is put off; any other failure ends the thread. */
 function whenRoom(run: () => void): boolean {
   try {
-    run();
+    upkeep(run);
     return true;
   } catch (error) {
     if (failureOf(error).kind !== "full") throw error;
@@ -143,7 +175,7 @@ function whenRoom(run: () => void): boolean {
 }
 
 function compact(mark: number): void {
-  inTransaction(() => writer.statements.setMark("compacted", mark));
+  upkeep(() => inTransaction(() => writer.statements.setMark("compacted", mark)));
   sweepSoon();
 }
 
@@ -161,7 +193,10 @@ function sweep(): void {
   const { compacted } = database.prepare(SELECT_EXTENT).get() as Extent;
   const from = statements.mark("swept");
   const to = Math.min(compacted, from + SWEEP_REVISIONS);
-  if (to <= from) return;
+  if (to <= from) {
+    if (!writer.spare.held) shrink();
+    return;
+  }
   const done = whenRoom(() => {
     inTransaction(() => {
       statements.forget(from, to);
@@ -172,10 +207,16 @@ function sweep(): void {
   if (done) sweepSoon();
 }
 
+/** On a full disk what was freed in the file goes back to the disk at once, for the spare to be taken again. */
+function shrink(): void {
+  whenRoom(() => void writer.database.prepare(`PRAGMA incremental_vacuum(${SHRINK_PAGES})`).all());
+  checkpoint();
+}
+
 /** Entries stand in the order of commits, which is that of time, so that it ends at the first one to keep. */
 function expireJournal(atMs: number): void {
   let gone: number;
-  do gone = inTransaction(() => writer.statements.expire(atMs, EXPIRE_ENTRIES));
+  do gone = upkeep(() => inTransaction(() => writer.statements.expire(atMs, EXPIRE_ENTRIES)));
   while (gone > 0);
 }
 

@@ -1,10 +1,12 @@
 /**
  * The embedded store: one file, one thread that writes, one that reads, one that checks. This side keeps the newest
- * changes for watches, turns numbers into revisions, and decides what a failure means for the store as a whole.
+ * changes for watches and the live values for reads, turns numbers into revisions, and decides what a failure means for
+ * the store as a whole.
  */
 import type { Clock } from "../../lib/clock.ts";
 import { checkWrite, NO_SUCH_REVISION } from "./decide.ts";
 import { type Batch, Feed } from "./feed.ts";
+import type { LiveValues } from "./sqlite-live.ts";
 import { formatRevision, numberOf } from "./revision.ts";
 import type {
   CheckCalls,
@@ -22,6 +24,7 @@ import type {
   WriterCalls,
 } from "./sqlite-protocol.ts";
 import { WriteQueue } from "./sqlite-queue.ts";
+import { loadKeys, SqliteReads } from "./sqlite-reads.ts";
 import { DiskFailure, Thread } from "./sqlite-thread.ts";
 import {
   type Bookmark,
@@ -36,6 +39,7 @@ import {
   type Revision,
   type Store,
   StoreClosed,
+  StoreFull,
   type Stored,
   type Write,
 } from "./store.ts";
@@ -53,7 +57,8 @@ export type SqliteOptions = SqliteFile & {
 };
 type Threads = { writer: Thread<WriterCalls>; reader: Thread<ReaderCalls>; checker: Thread<CheckCalls> };
 
-const BOOKMARK_PAUSE_MS = 100;
+/** Whoever shows them to people does so far more rarely, and each wakes every quiet watch. */
+const BOOKMARK_PAUSE_MS = 1_000;
 const PAGE_ITEMS_MAX = 500;
 /** A list without a revision begins anew when compaction overtakes it between two pages. */
 const LIST_ATTEMPTS_MAX = 5;
@@ -63,6 +68,8 @@ export class SqliteStore implements Store {
   readonly #threads: Threads;
   readonly #feed: Feed;
   readonly #queue: WriteQueue;
+  readonly #live: LiveValues;
+  readonly #reads: SqliteReads;
   readonly #options: SqliteOptions;
   /** Why nothing is written any more. */
   #fault: DataLoss | undefined;
@@ -84,8 +91,8 @@ export class SqliteStore implements Store {
       const reader = new Thread<ReaderCalls>(entry("reader"), { path: opened.path }, failed);
       const checker = new Thread<CheckCalls>(entry("checker"), { path: opened.path }, failed);
       threads.push(reader, checker);
-      await reader.call("head", null);
-      store = new SqliteStore({ writer, reader, checker }, opened, options);
+      const live = await loadKeys((name, input) => reader.call(name, input));
+      store = new SqliteStore({ writer, reader, checker }, { opened, live }, options);
       return store;
     } catch (error) {
       await Promise.all(threads.map((thread) => thread.stop()));
@@ -93,13 +100,16 @@ export class SqliteStore implements Store {
     }
   }
 
-  private constructor(threads: Threads, { identity, head, compacted }: Opened, options: SqliteOptions) {
+  private constructor(threads: Threads, { opened, live }: { opened: Opened; live: LiveValues }, options: SqliteOptions) {
+    const { identity, head, compacted } = opened;
     const { clock, ringChangesMax } = options;
     const bookmarks = { clock, pauseMs: BOOKMARK_PAUSE_MS };
     this.identity = identity;
     this.#threads = threads;
+    this.#live = live;
     this.#options = options;
     this.#feed = new Feed({ head, compacted, bookmarks, ...(ringChangesMax !== undefined && { ringChangesMax }) });
+    this.#reads = new SqliteReads({ ask: (name, input) => this.#read(name, input), live, feed: this.#feed });
     this.#queue = new WriteQueue({
       commit: (writes) => this.#write(() => threads.writer.call("commit", writes)),
       announce: (writes, outcomes) => this.#announce(writes, outcomes),
@@ -113,11 +123,13 @@ export class SqliteStore implements Store {
   }
 
   async get(key: string): Promise<Stored | undefined> {
-    const row = await this.#read("get", key);
-    return row ? this.#stored(row) : undefined;
+    this.#checkOpen();
+    const row = await this.#reads.get(key);
+    return row && this.#stored(row);
   }
 
   async list(prefix: string, options: { limit?: number; after?: string; at?: Revision } = {}): Promise<Page> {
+    this.#checkOpen();
     const { limit = Infinity, after = "", at } = options;
     for (let attempt = 1; ; attempt++) {
       try {
@@ -131,11 +143,12 @@ export class SqliteStore implements Store {
   async commit(write: Write): Promise<Stored> {
     this.#checkOpen();
     checkWrite(write);
-    const { key, expected, journal } = write;
+    const { key, expected, journal, makesRoom = false } = write;
     // Copied tight: a view into a larger buffer would carry all of that buffer to the other thread.
     const value = write.value && new Uint8Array(write.value);
     const asked = expected === null ? null : (numberOf(expected, this.identity.incarnation) ?? NO_SUCH_REVISION);
-    const outcome = await this.#queue.add({ key, expected: asked, value, ...(journal && { journal: { ...journal } }) });
+    const outcome = await this.#queue.add({ key, expected: asked, value, makesRoom, ...(journal && { journal: { ...journal } }) });
+    if (outcome.result === "full") throw new StoreFull("Cannot write: the disk is full, and what room is left is for deletions");
     if (outcome.result === "replayed") throw new RequestReplayed(this.#entry(outcome.entry));
     if (outcome.result === "conflict") {
       throw new Conflict(key, expected, outcome.actual === null ? null : this.#revision(outcome.actual));
@@ -153,12 +166,12 @@ export class SqliteStore implements Store {
   }
 
   async request(requestId: string): Promise<JournalEntry | undefined> {
-    const entry = await this.#read("request", requestId);
-    return entry ? this.#entry(entry) : undefined;
+    const entry = await this.#reads.request(requestId);
+    return entry && this.#entry(entry);
   }
 
   async journalOf(key: string, limit: number): Promise<JournalEntry[]> {
-    const entries = await this.#read("journalOf", { key, limit });
+    const entries = await this.#reads.journalOf(key, limit);
     return entries.map((entry) => this.#entry(entry));
   }
 
@@ -204,8 +217,8 @@ export class SqliteStore implements Store {
     let number = at === undefined ? undefined : this.#numberOf(at);
     for (let cursor = after; ; cursor = items.at(-1)!.key) {
       const wanted = Math.min(PAGE_ITEMS_MAX, limit - items.length);
-      const pinned = number === undefined ? {} : { at: number };
-      const page = await this.#read("list", { prefix, after: cursor, limit: wanted, ...pinned });
+      const query = { prefix, after: cursor, limit: wanted, ...(number !== undefined && { at: number }) };
+      const page = await this.#reads.page(query);
       this.#checkPage(page);
       number = page.at;
       for (const row of page.items) items.push(this.#stored(row));
@@ -221,7 +234,7 @@ export class SqliteStore implements Store {
   }
 
   async #readAfter(prefix: string, at: number): Promise<Batch & { compacted: number }> {
-    const { changes, ...rest } = await this.#read("changes", { prefix, at });
+    const { changes, ...rest } = await this.#reads.changes(prefix, at);
     return { ...rest, changes: changes.map((change) => this.#change(change)) };
   }
 
@@ -231,7 +244,10 @@ export class SqliteStore implements Store {
     for (const [index, outcome] of outcomes.entries()) {
       if (outcome.result !== "committed") continue;
       const { key, value } = writes[index]!;
-      const { revision, previous } = outcome;
+      const { revision } = outcome;
+      // The bytes that are here already are those that objects are known by.
+      const previous = outcome.previous && (this.#live.get(key)?.value ?? outcome.previous);
+      this.#live.put(key, revision, value);
       changes.push(this.#change({ key, value, revision, ...(previous && { previous }) }));
     }
     this.#feed.append(changes);
@@ -291,7 +307,7 @@ export class SqliteStore implements Store {
     this.#checkOpen();
     const number = this.#numberOf(revision);
     if (number <= this.#feed.head) return number;
-    const head = await this.#read("head", null);
+    const head = await this.#reads.head();
     if (number > head) throw new FutureRevision(revision, this.#revision(head));
     return number;
   }

@@ -40,6 +40,8 @@ export type Write = {
   /** `null` deletes, and then `expected` names a revision. The bytes are copied; those of a reader are shared, not to be changed. */
   value: Uint8Array | null;
   journal?: Journal;
+  /** A step towards a deletion: like a deletion, it is written on a full disk too, as far as the room that is kept back goes. */
+  makesRoom?: boolean;
 };
 
 export type Page = { items: Stored[]; revision: Revision; /** Key to pass as `after`; absent on the last page. */ next?: string };

@@ -21,10 +21,7 @@ export function mergeSourceReport(
   report: MigrationSourceReport,
   reporter: MigrationReporter,
 ): VirtualMachineInstance | undefined {
-  const no: Refuse = (type, message) => refuse(type, { plural: VMI, object: vmi }, message);
-  const migration = openMigration(vmi, reporter, no);
-  if (migration.sourceNode !== reporter.nodeName) no("NOT_OWNER", `The migration leaves "${migration.sourceNode}"`);
-  if (migration.sourceEpoch !== reporter.epoch) no("STALE_EPOCH", `The migration's source has epoch ${migration.sourceEpoch}`);
+  const { migration, no } = migrationOf(vmi, reporter, "source");
   const current = migration.source;
   const before = current?.state ?? MigrationSourceState.UNSPECIFIED;
   if (before === MigrationSourceState.UNSPECIFIED && report.state === MigrationSourceState.ISSUED) requireMayIssue(vmi, migration, no);
@@ -65,10 +62,7 @@ export function mergeTargetReport(
   report: MigrationTargetReport,
   reporter: MigrationReporter,
 ): VirtualMachineInstance | undefined {
-  const no: Refuse = (type, message) => refuse(type, { plural: VMI, object: vmi }, message);
-  const migration = openMigration(vmi, reporter, no);
-  if (migration.targetNode !== reporter.nodeName) no("NOT_OWNER", `The migration goes to "${migration.targetNode}"`);
-  if (migration.targetEpoch !== reporter.epoch) no("STALE_EPOCH", `The migration's target has epoch ${migration.targetEpoch}`);
+  const { migration } = migrationOf(vmi, reporter, "target");
   const current = migration.target;
   const target = {
     ...report,
@@ -102,11 +96,19 @@ const sameTarget = (a: MigrationTargetReport, b: MigrationTargetReport): boolean
   a.state === b.state && a.peerGeneration === b.peerGeneration && a.message === b.message && a.libvirtUri === b.libvirtUri &&
   a.memoryUri === b.memoryUri && a.agentInstance === b.agentInstance;
 
-function openMigration(vmi: VirtualMachineInstance, { vmiUid, migrationUid }: MigrationReporter, no: Refuse): InstanceMigration {
+type Side = "source" | "target";
+type Open = { migration: InstanceMigration; no: Refuse };
+
+/** The open migration that the report is about. Only the node on that side of it speaks, and only under that side's epoch. */
+function migrationOf(vmi: VirtualMachineInstance, { vmiUid, migrationUid, nodeName, epoch }: MigrationReporter, side: Side): Open {
+  const no: Refuse = (type, message) => refuse(type, { plural: VMI, object: vmi }, message);
   if (vmi.metadata?.uid !== vmiUid) no("NOT_OWNER", `Another instance has the name: ${vmi.metadata?.uid}`);
   const migration = vmi.status?.migration;
   if (migration?.uid !== migrationUid) return no("NO_MIGRATION", `The migration ${migrationUid} is not open`);
-  return migration;
+  const [node, granted] = side === "source" ? [migration.sourceNode, migration.sourceEpoch] : [migration.targetNode, migration.targetEpoch];
+  if (node !== nodeName) no("NOT_OWNER", `The migration's ${side} is "${node}"`);
+  if (granted !== epoch) no("STALE_EPOCH", `The migration's ${side} has epoch ${granted}`);
+  return { migration, no };
 }
 
 function withMigration(vmi: VirtualMachineInstance, migration: InstanceMigration): VirtualMachineInstance {

@@ -6,6 +6,7 @@ import { EventType } from "../../gen/drover/v1/event.ts";
 import { TaintEffect } from "../../gen/drover/v1/machine.ts";
 import { Node } from "../../gen/drover/v1/node.ts";
 import { CreateVirtualMachineRequest, VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
+import { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { Volume } from "../../gen/drover/v1/volume.ts";
 import { VirtualMachineInstanceMigration } from "../../gen/drover/v1/migration.ts";
 import { LEAST_ROLE } from "../../api-server/interceptors/roles.ts";
@@ -121,6 +122,17 @@ describe("api-server, asked for what it must refuse", function () {
       await invalid(() => update({ ...web, spec: undefined }, ["spec"]), {
         "virtual_machine.spec": /required/, "virtual_machine.spec.template.spec.domain.firmware.uuid": /must stay/,
       });
+    });
+
+    it("addresses and a firmware UUID that another machine has, all at once", async () => {
+      const twin = { ...wholeMachine(), metadata: { ...wholeMachine().metadata!, name: "twin" } };
+      const { preconditions, message } = await refusedAs("FAILED_PRECONDITION", "DUPLICATE_FIRMWARE_UUID", ({ machines }) =>
+        machines.createVirtualMachine({ ...ONCE, virtualMachine: twin }));
+      assert.deepEqual(preconditions, ["DUPLICATE_FIRMWARE_UUID", "DUPLICATE_MAC_ADDRESS", "DUPLICATE_MAC_ADDRESS"]);
+      assert.match(message, /interfaces\[1\]\.mac_address: "02:.*" belongs to the machine "default\/web"/);
+      await refusedAs("FAILED_PRECONDITION", "DUPLICATE_FIRMWARE_UUID", ({ instances }) => instances.createVirtualMachineInstance({
+        ...ONCE, virtualMachineInstance: VirtualMachineInstance.create({ metadata: { name: "twin" }, spec: twin.spec!.template!.spec! }),
+      }));
     });
 
     it("an id that was used for another request; the same one is answered as it was", async () => {

@@ -73,11 +73,12 @@ function texts(type: DescMessage, message: Message, path: string, reach: (root: 
   });
 }
 
-const bytes = VirtualMachine.encode(wholeMachine({ name: "web", namespace: "default" })).finish();
+const bytesOf = (name: string) => VirtualMachine.encode(wholeMachine({ name, namespace: "default" })).finish();
+const bytes = bytesOf("web");
 const all = texts(machineType, fromBinary(machineType, bytes) as unknown as Message, "virtual_machine", (root) => root);
 
-function machineWith(place: Text, text: string): VirtualMachine {
-  const message = fromBinary(machineType, bytes);
+function machineWith(place: Text, text: string, machine = bytes): VirtualMachine {
+  const message = fromBinary(machineType, machine);
   place.set(message as unknown as Message, text);
   return VirtualMachine.decode(toBinary(machineType, message));
 }
@@ -118,8 +119,7 @@ describe("api-server, every text of a machine", function () {
   it("takes markup only where it is nothing but text, and gives it back as it came", async () => {
     for (const [i, text] of all.filter(({ field }) => FREE_TEXT.has(field)).entries()) {
       const sample = `<a b="c">&amp;']]>${i}`;
-      const sent = machineWith(text, sample);
-      const { virtualMachine } = await create({ ...sent, metadata: { ...sent.metadata!, name: `free-${i}` } });
+      const { virtualMachine } = await create(machineWith(text, sample, bytesOf(`free-${i}`)));
       const shown = JSON.stringify(virtualMachine);
       assert.equal(shown.includes(JSON.stringify(sample).slice(1, -1)), text.field !== "drover.v1.SecretValue.value", text.path);
     }

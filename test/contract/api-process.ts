@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { credentials, Client } from "@grpc/grpc-js";
 import { ClientError, Status } from "nice-grpc";
-import { BadRequest, ErrorInfo, PreconditionFailure, RichClientError } from "nice-grpc-error-details";
+import { BadRequest, ErrorInfo, PreconditionFailure, RetryInfo, RichClientError } from "nice-grpc-error-details";
 import { stringify } from "yaml";
 import { EventServiceDefinition } from "../../gen/drover/v1/event.ts";
 import { MigrationServiceDefinition } from "../../gen/drover/v1/migration.ts";
@@ -39,10 +39,10 @@ export const EVERYTHING = { namespace: "", pageSize: 0, pageToken: "", labelSele
 export const ONCE = { requestId: "", validateOnly: false };
 
 /** `user` calls over TCP, `admin` over the unix socket; `raw` sends bytes of any kind. */
-export async function startServer() {
+export async function startServer(settings: Record<string, unknown> = {}) {
   const directory = mkdtempSync(join(tmpdir(), "drover-api-process-"));
   const [config, unix] = [join(directory, "config.yaml"), join(directory, "api.sock")];
-  writeFileSync(config, stringify({ store: "memory:", listen: { unix, tcp: "127.0.0.1:0" } }));
+  writeFileSync(config, stringify({ store: "memory:", listen: { unix, tcp: "127.0.0.1:0" }, ...settings }));
   const logFile = join(directory, "log");
   const program = await Program.start({ command: process.execPath, args: [join(REPOSITORY, "api-server/main.ts"), "--config", config], logFile });
   const [, port] = await program.waitForLine(LISTENING);
@@ -91,6 +91,8 @@ export type Refusal = {
   fields: Map<string, string[]>;
   /** Types of what was not met. */
   preconditions: string[];
+  /** When to try again; 0 when it does not say. */
+  retryMs: number;
 };
 
 /** How a call is refused; fails when it is not. */
@@ -102,6 +104,7 @@ export async function refusal(attempt: Promise<unknown>): Promise<Refusal> {
   const info = of(ErrorInfo.$type) as ErrorInfo | undefined;
   const bad = of(BadRequest.$type) as BadRequest | undefined;
   const unmet = of(PreconditionFailure.$type) as PreconditionFailure | undefined;
+  const retry = of(RetryInfo.$type) as RetryInfo | undefined;
   const fields = new Map<string, string[]>();
   for (const { field, description } of bad?.fieldViolations ?? []) fields.set(field, [...(fields.get(field) ?? []), description]);
   return {
@@ -111,6 +114,7 @@ export async function refusal(attempt: Promise<unknown>): Promise<Refusal> {
     metadata: { ...info?.metadata },
     fields,
     preconditions: (unmet?.violations ?? []).map(({ type }) => type),
+    retryMs: 1000 * (retry?.retryDelay?.seconds ?? 0) + (retry?.retryDelay?.nanos ?? 0) / 1_000_000,
   };
 }
 

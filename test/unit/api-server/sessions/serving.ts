@@ -60,7 +60,8 @@ export async function serve(store = new MemoryStore({ identity: { storeId: "stor
   const watch = (signal: AbortSignal) => objects.revealed.watch(virtualMachineInstances, { signal });
   const assignments = new Assignments({ watch, clock, random, log });
   const tunnels = new Tunnels({ clock, random });
-  const parts = { objects, store, schema, clock, random, log, stopping, sessions, assignments, tunnels, tombstones: new Tombstones(store) };
+  const tombstones = new Tombstones(store);
+  const parts = { objects, store, schema, clock, random, log, stopping, sessions, assignments, tunnels, tombstones };
   const call = { caller: { subject: "test", role: "admin" as const }, requestId: "", repeatable: false, rpc: "", bodyHash: "", validateOnly: false, signal: stopping };
   if (!(await objects.find(namespaces, { name: "default" }))) await objects.create(namespaces, Namespace.create({ metadata: { name: "default" } }), call);
   await sessions.start();
@@ -75,7 +76,7 @@ export async function serve(store = new MemoryStore({ identity: { storeId: "stor
   const admin = connect({ server: `unix://${socket}` });
   const connections: Disposable[] = [admin];
   return {
-    clock, store, objects, sessions,
+    clock, store, objects, sessions, tombstones,
     vms: admin.client(VirtualMachineServiceDefinition),
     vmis: admin.client(VirtualMachineInstanceServiceDefinition),
     nodes: admin.client(NodeServiceDefinition),
@@ -123,8 +124,8 @@ export class Agent {
     assert.equal(message.$case, $case);
     return message.value as never;
   }
-  answer(commandId: string, domain: DomainDescription): void {
-    this.#requests.offer(SessionRequest.create({ message: { $case: "commandResult", value: { commandId, error: "", domain } } }));
+  answer(commandId: string, domain: DomainDescription, error = ""): void {
+    this.#requests.offer(SessionRequest.create({ message: { $case: "commandResult", value: { commandId, error, domain } } }));
   }
   leave(): void {
     this.#abort.abort();
