@@ -3,7 +3,9 @@
  * defaults, validation, idempotency and deletion in one place. `records/` carries it out over a Store.
  */
 import type { Fault } from "../lib/errors.ts";
+import type { ObjectMeta } from "../gen/drover/v1/meta.ts";
 import type { Key, Kind, Resource } from "./kinds/kind.ts";
+import type { Act } from "./store/audit.ts";
 
 export type { Key, Kind, Resource } from "./kinds/kind.ts";
 
@@ -12,8 +14,18 @@ export type Caller = {
   /** For the journal and the audit, such as "local" or "node/a". */
   subject: string;
   role: "admin" | "control-plane" | "user" | "node";
-  /** Name of the node in the client certificate; only for agents. */
+  /** Name of the node whose certificate it is; only for agents. */
   node?: string;
+  /** As in that certificate. */
+  nodeIdentity?: { uid: string; incarnation: number };
+  /** Of users: by certificate or by the issuer's claim. */
+  groups?: readonly string[];
+  /** Roles that come with the way in, besides all bindings. */
+  grants?: readonly { role: string; namespaces: readonly string[] }[];
+  /** When the credential ends; its streams end with it. */
+  expireTime?: Date;
+  /** Address of the other end, for the audit. */
+  source?: string;
 };
 
 /** One call, as the interceptors made it; handlers find it as `context.call`. */
@@ -29,9 +41,20 @@ export type Call = {
   bodyHash: string;
   validateOnly: boolean;
   signal: AbortSignal;
+  /** A list or watch of every namespace shows these only; absent for callers who may see all. */
+  namespaces?: readonly string[];
+  /** Its part in the audit; absent for what is nobody's act, such as the server's own upkeep. */
+  trail?: CallTrail;
   /** Field rules of the request that do not hold, the object in it apart; reported together with the object's own. */
   faults?: Fault[];
 };
+
+export interface CallTrail {
+  /** The entry that is to be written with a change; undefined when this call's changes are not recorded. */
+  change(kind: { name: string }, metadata: ObjectMeta, before: string): Act | undefined;
+  /** That change is committed. */
+  recorded(): void;
+}
 
 /** What every handler gets besides nice-grpc's context. */
 export type WithCall = { call: Call };
@@ -43,10 +66,13 @@ export type Selectors = {
   fieldSelector?: string;
 };
 
-export type ListOptions = Selectors & { namespace?: string; /** 0 takes the default. */ pageSize?: number; pageToken?: string };
+/** `namespaces`: only objects in one of these. */
+export type Sight = { namespaces?: readonly string[] };
+
+export type ListOptions = Selectors & Sight & { namespace?: string; /** 0 takes the default. */ pageSize?: number; pageToken?: string };
 export type ListPage<T> = { items: T[]; nextPageToken: string; revision: string };
 
-export type WatchOptions = Selectors & {
+export type WatchOptions = Selectors & Sight & {
   namespace?: string;
   /** Exclusive; empty sends every present object as added first. */
   fromRevision?: string;

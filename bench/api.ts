@@ -29,12 +29,13 @@ type Kind = "create" | "create alone" | "get" | "echo";
 
 export async function benchApi({ pairs, quick, say }: Settings): Promise<Report[]> {
   await using fleet = await LocalFleet.start({ agents: [], controller: false, apiServer: { logLevel: "warn" } });
-  using connection = connect({ server: fleet.server });
+  const access = await fleet.access();
+  using connection = connect(access);
   using echo = await startEcho();
   const measured = await interleaved({ connection, echo }, pairs, say);
-  const fanOut = await fanOuts(fleet, quick ? QUICK_FAN_OUTS : FAN_OUTS);
+  const fanOut = await fanOuts(access, quick ? QUICK_FAN_OUTS : FAN_OUTS);
   return [
-    { title: `API server over TCP, ${CLIENTS} calls at once unless it says otherwise`, figures: [...rates(measured), ...fanOutFigures(fanOut)] },
+    { title: `API server over TLS with a token, ${CLIENTS} calls at once unless it says otherwise`, figures: [...rates(measured), ...fanOutFigures(fanOut)] },
     { title: "Store under it, in the benchmark's own process", figures: (await benchStore()).map(({ name, value, unit, ratio }) =>
       figure(name, value, unit as Figure["unit"], ratio === undefined ? {} : { note: `${ratio.toFixed(2)}× a single insert` })) },
   ];
@@ -78,8 +79,8 @@ function rates(measured: Record<Kind, Measured[]>): Figure[] {
 }
 
 /** From the call of a write until the last of all watchers has it. */
-async function fanOuts(fleet: LocalFleet, count: number): Promise<number[]> {
-  const connections = Array.from({ length: WATCHER_CONNECTIONS }, () => connect({ server: fleet.server }));
+async function fanOuts(access: Awaited<ReturnType<LocalFleet["access"]>>, count: number): Promise<number[]> {
+  const connections = Array.from({ length: WATCHER_CONNECTIONS }, () => connect(access));
   const [first] = connections;
   const writer = first!.client(VirtualMachineServiceDefinition);
   const selector = { ...EVERYTHING, labelSelector: "bench=fan-out" };

@@ -11,6 +11,7 @@ import { createCrowd, deleteCrowd } from "./crowd.ts";
 import { figure, ratioOf } from "./figure.ts";
 import type { Report } from "./figure.ts";
 import { bareMachine } from "./machines.ts";
+import { overcommit } from "./overcommit.ts";
 import type { Settings } from "./settings.ts";
 import { median, quantile } from "./statistics.ts";
 import type { Pair } from "./statistics.ts";
@@ -27,8 +28,9 @@ export async function benchDensity({ pairs, quick, say }: Settings): Promise<Rep
   const count = quick ? QUICK_MACHINES : MACHINES;
   await using fleet = await Fleet.start({
     apiServer: { logLevel: "info" },
-    controller: { logLevel: "info", cpuAllocationRatio: 100 },
+    controller: { logLevel: "info" },
   });
+  await overcommit(fleet.unixServer);
   using plane = await ControlPlane.open(fleet.unixServer);
   await using a = await DirectHost.open(fleet.lab.host("a"));
   await using b = await DirectHost.open(fleet.lab.host("b"));

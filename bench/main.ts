@@ -16,6 +16,7 @@ const PARTS: Record<string, (settings: Settings) => Promise<Report[]>> = {
   density: async (settings) => (await import("./density.ts")).benchDensity(settings),
   share: async (settings) => (await import("./share.ts")).benchShare(settings),
   api: async (settings) => (await import("./api.ts")).benchApi(settings),
+  trust: async (settings) => (await import("./trust.ts")).benchTrust(settings),
   "slow-disk": async (settings) => (await import("./slow-disk.ts")).benchSlowDisk(settings),
 };
 

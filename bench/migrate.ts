@@ -1,16 +1,19 @@
 /**
  * Live migration of an idle guest to and fro, against `virsh migrate` with the same flags for a copy of the same guest
- * that idles beside it. Downtime is QEMU's own figure, out of the same event of libvirt on both sides.
+ * that idles beside it, and what encryption costs either of them. Downtime is QEMU's own figure, out of the same event of
+ * libvirt on both sides.
  */
+import { readdirSync, readFileSync } from "node:fs";
 import { MigrationPhase } from "../gen/drover/v1/migration.ts";
 import { systemClock } from "../lib/clock.ts";
+import { serverNameOf } from "../lib/pki/identity.ts";
 import type { JobStats } from "../node-agent/libvirt/hypervisor.ts";
 import { Fleet } from "../test/lab/fleet.ts";
 import { GUEST_READY } from "../test/lab/guest.ts";
 import { waitForLineIn } from "../test/lab/process.ts";
 import { DirectHost, copyOf } from "./baseline.ts";
 import { ControlPlane, named } from "./control-plane.ts";
-import { figure, ratioOf } from "./figure.ts";
+import { amount, figure, ratioOf } from "./figure.ts";
 import type { Report } from "./figure.ts";
 import { guestMachine, NAMESPACE } from "./machines.ts";
 import type { Settings } from "./settings.ts";
@@ -23,12 +26,15 @@ const DOWNTIME_RATIO = 1.1;
 const PAIRS_FACTOR = 3;
 const NAME = "bench-migrate";
 const BOOT_TIMEOUT_MS = 60_000;
-/** virsh has these of what Drover's agent asks for; both move definition and guest, and encrypt all of it. */
-const FLAGS = "--live --p2p --tls --persistent --undefinesource --unsafe --abort-on-error";
+/** virsh has these of what Drover's agent asks for; both move definition and guest. */
+const FLAGS = "--live --p2p --persistent --undefinesource --unsafe --abort-on-error";
+const MEBIBYTE = 1 << 20;
+const DOOR_POLL_MS = 100;
+const PROCESSES = /node-agent\/door\/main\.ts\0/;
 
 type Ends = { from: DirectHost; to: DirectHost };
-type Move = { totalMs: number; downtimeMs: number };
-type Round = { total: Pair; downtime: Pair };
+type Move = { totalMs: number; downtimeMs: number; mibPerSecond: number };
+type Round = { total: Pair; downtime: Pair; encryption: Pair; encrypted: number; plain: number };
 
 export async function benchMigrate({ pairs: asked, say }: Settings): Promise<Report[]> {
   const pairs = asked * PAIRS_FACTOR;
@@ -38,22 +44,66 @@ export async function benchMigrate({ pairs: asked, say }: Settings): Promise<Rep
   await using b = await DirectHost.open(fleet.lab.host("b"));
   const directs = [a, b];
   const { ours, theirs } = await bootBoth(fleet, plane, directs);
+  const names = await qemuNames(plane, directs);
   const recorded: number[] = [];
+  const doors: number[] = [];
   const rounds: Round[] = [];
   for (let index = 0; index <= pairs; index++) {
     const moveOurs = async () => {
+      using _watched = watchDoors(doors);
       const moved = await migrateOurs(plane, await endsOf(directs, ours));
       recorded.push(moved.recordedMs);
       return moved;
     };
-    const moveTheirs = async () => migrateTheirs(theirs, await endsOf(directs, theirs));
+    const moveTheirs = async (tls: boolean) => {
+      const ends = await endsOf(directs, theirs);
+      return migrateTheirs(theirs, ends, tls ? `--tls --tls-destination ${names.get(ends.to.host.name)}` : "");
+    };
     const early = index % 2 === 0 ? await moveOurs() : undefined;
-    const their = await moveTheirs();
+    const their = await moveTheirs(true);
     const our = early ?? (await moveOurs());
-    say(`migrate ${index}/${pairs}: ${our.totalMs.toFixed(0)} ms (down ${our.downtimeMs}), virsh ${their.totalMs.toFixed(0)} ms (down ${their.downtimeMs})`);
-    if (index > 0) rounds.push({ total: { ours: our.totalMs, theirs: their.totalMs }, downtime: { ours: our.downtimeMs, theirs: their.downtimeMs } });
+    const plain = await moveTheirs(false);
+    say(`migrate ${index}/${pairs}: ${our.totalMs.toFixed(0)} ms (down ${our.downtimeMs}), virsh ${their.totalMs.toFixed(0)} ms (down ${their.downtimeMs}), in the clear ${plain.totalMs.toFixed(0)} ms`);
+    if (index === 0) continue;
+    rounds.push({
+      total: { ours: our.totalMs, theirs: their.totalMs },
+      downtime: { ours: our.downtimeMs, theirs: their.downtimeMs },
+      encryption: { ours: their.totalMs, theirs: plain.totalMs },
+      encrypted: their.mibPerSecond,
+      plain: plain.mibPerSecond,
+    });
   }
-  return report(rounds, recorded);
+  return report(rounds, recorded, Math.max(...doors));
+}
+
+/** The name under which each host's QEMU is verified. */
+async function qemuNames(plane: ControlPlane, directs: readonly DirectHost[]): Promise<Map<string, string>> {
+  const entries = directs.map(async ({ host: { name } }) => {
+    const { node } = await plane.api.nodes.getNode({ name });
+    return [name, serverNameOf("drover", { kind: "migration", uid: node!.metadata!.uid })] as const;
+  });
+  return new Map(await Promise.all(entries));
+}
+
+/** Notes the resident MiB of every door and passage that runs until it is disposed of. */
+function watchDoors(into: number[]): Disposable {
+  const look = () => {
+    for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+      const [commandLine, status] = ["cmdline", "status"].map((file) => readOrNothing(`/proc/${pid}/${file}`));
+      const kib = /^VmRSS:\s+(\d+)/m.exec(status!)?.[1];
+      if (kib !== undefined && PROCESSES.test(commandLine!)) into.push(Number(kib) / 1024);
+    }
+  };
+  const timer = setInterval(look, DOOR_POLL_MS);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+function readOrNothing(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return ""; // It ended since it was listed.
+  }
 }
 
 async function bootBoth(fleet: Fleet, plane: ControlPlane, directs: readonly DirectHost[]): Promise<{ ours: string; theirs: string }> {
@@ -90,26 +140,31 @@ async function migrateOurs(plane: ControlPlane, { from, to }: Ends): Promise<Mov
   const { atMs, object } = await ended;
   if (object.status?.phase !== MigrationPhase.SUCCEEDED) throw new Error(`The migration did not succeed: ${object.status?.message}`);
   await landed;
-  const { downtimeMs = NaN } = await stats;
-  return { totalMs: atMs - beganMs, downtimeMs, recordedMs: object.status.progress?.downtimeMs ?? NaN };
+  return { totalMs: atMs - beganMs, ...figuresOf(await stats), recordedMs: object.status.progress?.downtimeMs ?? NaN };
 }
 
-async function migrateTheirs(uuid: string, { from, to }: Ends): Promise<Move> {
+async function migrateTheirs(uuid: string, { from, to }: Ends, encryption: string): Promise<Move> {
   const stats = completed(from);
-  const totalMs = await from.virsh(`migrate ${FLAGS} ${uuid} ${to.host.migrationUri} --migrateuri tcp://${to.host.address}`);
-  const { downtimeMs = NaN } = await stats;
-  return { totalMs, downtimeMs };
+  const totalMs = await from.virsh(`migrate ${FLAGS} ${encryption} ${uuid} ${to.host.directUri} --migrateuri tcp://${to.host.address}`);
+  return { totalMs, ...figuresOf(await stats) };
 }
+
+const figuresOf = ({ downtimeMs = NaN, memoryBytesPerSecond = NaN }: JobStats): Omit<Move, "totalMs"> =>
+  ({ downtimeMs, mibPerSecond: memoryBytesPerSecond / MEBIBYTE });
 
 const FINAL = new Set<MigrationPhase>([MigrationPhase.SUCCEEDED, MigrationPhase.FAILED, MigrationPhase.CANCELLED]);
 
-function report(rounds: readonly Round[], recorded: readonly number[]): Report[] {
+function report(rounds: readonly Round[], recorded: readonly number[], doorMib: number): Report[] {
+  const rate = (of: "encrypted" | "plain") => quantile(rounds.map((round) => round[of]), 0.5);
   return [{
     title: "Live migration of an idle guest of 128 MiB: MigrateVirtualMachine until a watcher sees Succeeded",
     figures: [
       ratioOf("of the time of virsh migrate", rounds.map(({ total }) => total), { atMost: TOTAL_RATIO, baseline: "virsh" }),
       ratioOf("of the guest's downtime", rounds.map(({ downtime }) => downtime), { atMost: DOWNTIME_RATIO, baseline: "virsh" }),
       figure("downtime in the migration's record, p50", quantile(recorded, 0.5), "ms"),
+      ratioOf("of the time of virsh migrate without TLS, by virsh with TLS", rounds.map(({ encryption }) => encryption), { baseline: "in the clear" }),
+      figure("memory moved with TLS, p50", rate("encrypted"), "MiB", { note: `a second; in the clear ${amount(rate("plain"))} MiB` }),
+      figure("resident memory of a door or passage, at most", doorMib, "MiB", { note: "two processes for as long as a migration lasts" }),
     ],
   }];
 }

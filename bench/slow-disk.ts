@@ -8,6 +8,7 @@ import { BootIdentity } from "../gen/drover/v1/meta.ts";
 import { RunStrategy } from "../gen/drover/v1/virtual_machine.ts";
 import { Channel } from "../lib/channel.ts";
 import { connect } from "../lib/client.ts";
+import type { TlsFiles } from "../lib/client.ts";
 import { delay, systemClock } from "../lib/clock.ts";
 import { systemRandom } from "../lib/random.ts";
 import { ControlPlane } from "./control-plane.ts";
@@ -29,9 +30,10 @@ const QUICK_FOR_MS = 5_000;
 export async function benchSlowDisk({ quick }: Settings): Promise<Report[]> {
   const forMs = quick ? QUICK_FOR_MS : FOR_MS;
   await using fleet = await LocalFleet.start({ agents: [], controller: false });
+  const certificate = await fleet.join("bench");
   await fleet.startApiServer({ faults: { commitDelayMs: FSYNC_MS } });
   using plane = await ControlPlane.open(fleet.unixServer);
-  using session = await openSession(fleet);
+  using session = await openSession(fleet, certificate);
   const seenMs = new Map<string, number>();
   using _ = plane.machines.each(({ object, atMs }) => void seenMs.set(object.metadata!.name, atMs));
   const lags: number[] = [];
@@ -63,8 +65,8 @@ async function lagOf(name: string, seenMs: Map<string, number>): Promise<number>
 type Session = { renew(): Promise<unknown> } & Disposable;
 
 /** A session as an agent has it; what it is told is not listened to. */
-async function openSession(fleet: LocalFleet): Promise<Session> {
-  const connection = connect({ server: fleet.agentsServer, tls: fleet.certificate("bench") });
+async function openSession(fleet: LocalFleet, tls: TlsFiles): Promise<Session> {
+  const connection = connect({ server: fleet.agentsServer, tls });
   const client = connection.client(NodeAgentServiceDefinition);
   const requests = new Channel<SessionRequest>(1);
   const hello = {

@@ -14,5 +14,6 @@ launch() {
   if [ -z "${NODE_COMPILE_CACHE:-}" ] && [ -w "$root" ]; then
     export NODE_COMPILE_CACHE="$root/.cache/node-compile"
   fi
-  exec "$node" "$root/$main" "$@"
+  # Servers are named by address as well as by name; Node says at each start that it will send no such name to them.
+  exec "$node" --disable-warning=DEP0123 "$root/$main" "$@"
 }

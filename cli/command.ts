@@ -1,5 +1,6 @@
 /** A command is a value; parsing, help and the types of its flags are derived from it. */
 import { Command as Parser, CommanderError, Option } from "commander";
+import type { ContextFlags } from "./context.ts";
 import { UsageError } from "./failure.ts";
 import type { Session } from "./session.ts";
 
@@ -19,6 +20,8 @@ export type CommandOf<F extends Flags> = {
   flags: F;
   /** Printed behind the help. */
   more?: string;
+  /** It finds its own server, or needs none. */
+  local?: true;
   run(invocation: Invocation<F>): Promise<void>;
 };
 
@@ -56,15 +59,20 @@ export const duration = (syntax: string, summary: string, defaultMs: number): Fl
   },
 });
 
-export type GlobalFlags = { server?: string; namespace?: string; output?: string };
-export type Chosen = { globals: GlobalFlags; run(session: Session): Promise<void> };
+export type GlobalFlags = ContextFlags & { output?: string };
+/** `local`: the command is about this user's file, and asks no server that the file may not even name. */
+export type Chosen = { globals: GlobalFlags; local: boolean; run(session: Session): Promise<void> };
 export type Writers = { writeOut: (text: string) => void; writeErr: (text: string) => void };
 
 /** What the arguments ask for; undefined when help or nothing was to be done. Throws UsageError. */
 export async function parseCommand(commands: readonly AnyCommand[], argv: readonly string[], writers: Writers): Promise<Chosen | undefined> {
   let chosen: Chosen | undefined;
   const root = newParser("drover", "Runs virtual machines on a fleet of libvirt hosts", writers)
-    .addOption(new Option("--server <address>", "host:port or unix:///path (default DROVER_SERVER, then ~/.config/drover/config.yaml)"))
+    .addOption(new Option("--server <address>", "host:port or unix:///path (default DROVER_SERVER, then the current context)"))
+    .addOption(new Option("--context <name>", "context of ~/.config/drover/config.yaml (default DROVER_CONTEXT, then current-context)"))
+    .addOption(new Option("--ca <file>", "authority that signed the server, PEM (default DROVER_CA, then the context's, then the system's)"))
+    .addOption(new Option("--token-file <file>", "file of a bearer token (default DROVER_TOKEN, then the context's)"))
+    .addOption(new Option("--insecure", "no TLS, to a loopback address only"))
     .addOption(new Option("-n, --namespace <namespace>", 'namespace (default "default")'))
     .addOption(new Option("-o, --output <format>", "table, wide, json, yaml or name"));
   for (const one of commands) {
@@ -88,7 +96,7 @@ function choose(one: AnyCommand, parser: Parser, globals: GlobalFlags): Chosen {
   const options = parser.opts<Record<string, string | boolean | undefined>>();
   const flags = Object.fromEntries(Object.entries(one.flags).map(([name, flag]) => [name, flag.parse(options[optionKey(flag)])]));
   const args = parser.processedArgs.flat().filter((arg): arg is string => typeof arg === "string");
-  return { globals, run: (session) => one.run({ args, flags, session }) };
+  return { globals, local: one.local === true, run: (session) => one.run({ args, flags, session }) };
 }
 
 const optionKey = ({ syntax, summary }: Flag<unknown>) => new Option(syntax, summary).attributeName();

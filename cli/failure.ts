@@ -35,6 +35,8 @@ export class RefusedManifest extends Error {
 
 const HINTS: Partial<Record<string, string>> = {
   STALE_RESOURCE_VERSION: "read it again, or leave metadata.resourceVersion out to take whatever stands there",
+  UNAUTHENTICATED: "`drover login SERVER` makes you known to a server; DROVER_TOKEN or --token-file do for one call",
+  PERMISSION_DENIED: "`drover auth whoami` shows who you are, `drover auth can-i VERB KIND` what you may do",
   ALREADY_MIGRATING: "`drover get vmim` shows the migration, `drover migration cancel` ends it",
 };
 

@@ -76,7 +76,8 @@ export async function* follow<T extends Resource>(
     } catch (error) {
       if (signal.aborted) return;
       if (!answered || !hasStatus(error, ...LASTING, Status.OUT_OF_RANGE)) throw error;
-      if (hasStatus(error, Status.OUT_OF_RANGE) || followed.revision === "") followed.restart();
+      // ABORTED: the caller's rights have changed, and with them what is there to see.
+      if (hasStatus(error, Status.OUT_OF_RANGE, Status.ABORTED) || followed.revision === "") followed.restart();
     }
     await delay(clock, backoffMs(RECONNECT, Math.max(1, attempt), random.fraction()), signal).catch(() => undefined);
   }

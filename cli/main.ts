@@ -5,7 +5,7 @@ import { systemRandom } from "../lib/random.ts";
 import { parseCommand } from "./command.ts";
 import type { Chosen } from "./command.ts";
 import { commandsFor } from "./commands/table.ts";
-import { findContext } from "./context.ts";
+import { findContext, NOWHERE } from "./context.ts";
 import type { Context } from "./context.ts";
 import { UsageError, describeFailure, exitCodeOf } from "./failure.ts";
 import { FORMATS, Output } from "./output.ts";
@@ -29,19 +29,20 @@ async function main(argv: readonly string[]): Promise<number> {
     const chosen = await parseCommand(await commandsFor(argv), argv, writers);
     if (!chosen) return 0;
     out = new Output(formatOf(chosen.globals.output), sinks);
-    context = await findContext(chosen.globals, process.env);
+    context = chosen.local ? NOWHERE : await findContext(chosen.globals, process.env);
     await run(chosen, context, out);
     return interrupt.signal.aborted ? INTERRUPTED : 0;
   } catch (error) {
     if (interrupt.signal.aborted) return INTERRUPTED;
-    out.fault(describeFailure(error, context?.server));
+    out.fault(describeFailure(error, context === NOWHERE ? undefined : context?.server));
     return exitCodeOf(error);
   }
 }
 
 async function run(chosen: Chosen, context: Context, out: Output): Promise<void> {
-  using connection = connect({ server: context.server.address });
-  await chosen.run({ ...context, connection, out, clock: systemClock, random: systemRandom, signal: interrupt.signal });
+  using connection = connect({ server: context.server.address, ...context.access });
+  const { globals } = chosen;
+  await chosen.run({ ...context, connection, globals, environment: process.env, out, clock: systemClock, random: systemRandom, signal: interrupt.signal });
 }
 
 function formatOf(given: string | undefined): Format {

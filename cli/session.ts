@@ -5,7 +5,8 @@ import { delay } from "../lib/clock.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Connection } from "../lib/client.ts";
 import type { Random } from "../lib/random.ts";
-import type { Context } from "./context.ts";
+import type { GlobalFlags } from "./command.ts";
+import type { Context, Environment } from "./context.ts";
 import type { Output } from "./output.ts";
 
 export type Session = Context & {
@@ -13,6 +14,8 @@ export type Session = Context & {
   out: Output;
   clock: Clock;
   random: Random;
+  globals: GlobalFlags;
+  environment: Environment;
   /** Aborts when the user interrupts. */
   signal: AbortSignal;
 };

@@ -5,9 +5,11 @@ import { LOG_LEVELS } from "../lib/log.ts";
 
 const count = (max: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max));
 
-const schema = v.strictObject({
-  server: v.pipe(v.string(), v.startsWith("unix://")),
-  cpuAllocationRatio: v.optional(v.pipe(v.number(), v.minValue(1), v.maxValue(100)), 10),
+const path = v.pipe(v.string(), v.startsWith("/", "must be an absolute path"));
+
+const settings = v.strictObject({
+  server: v.pipe(v.string(), v.regex(/^(unix:\/\/\/.+|(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5})$/, 'must be "unix:///path" or "host:port"')),
+  tls: v.optional(v.strictObject({ ca: path, cert: path, key: path })),
   migrations: v.optional(
     v.strictObject({
       fleet: v.optional(count(1_000), 5),
@@ -19,11 +21,20 @@ const schema = v.strictObject({
   logLevel: v.optional(v.picklist(LOG_LEVELS), "info"),
 });
 
+/** Over a socket there is nothing to encrypt, and everything else is never in the clear. */
+const schema = v.pipe(
+  settings,
+  v.forward(v.check(({ server, tls }) => server.startsWith("unix:") === (tls === undefined), 'is required with "host:port", and not allowed with a socket'), ["tls"]),
+);
+
 export type Config = Readonly<v.InferOutput<typeof schema>>;
 
 const HELP = `Keys of the file:
-  server               API server's own socket, such as unix:///run/drover/api.sock. Required.
-  cpuAllocationRatio   Virtual processors for each processor of a node, 1 to 100. Default 10.
+  server               API server's socket, such as unix:///run/drover/api.sock, or its public listener as host:port. Required.
+  tls:                 Required with host:port. The API server keeps these files in its pki directory; new ones are taken up.
+    ca                 Its authority, ca.pem.
+    cert               controller.pem.
+    key                controller.key.
   migrations:
     fleet              Live migrations at once in the whole fleet. Default 5.
     outboundPerNode    Of these away from one node. Default 2.

@@ -39,7 +39,7 @@ export type Context = {
   stopwatch: Stopwatch;
   clock: Clock;
   random: Random;
-  limits: Pick<Config, "cpuAllocationRatio" | "migrations">;
+  limits: Pick<Config, "migrations">;
 };
 
 /** Before the caches hold anything, as what is counted follows their changes. */

@@ -20,7 +20,7 @@ import type { Named } from "./objects.ts";
 import { makeLoops, wake, wakeAll } from "./wiring.ts";
 
 export type Running = {
-  config: Pick<Config, "cpuAllocationRatio" | "migrations">;
+  config: Pick<Config, "migrations">;
   connection: Connection;
   /** Of this process, for people. */
   name: string;

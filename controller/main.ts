@@ -12,7 +12,7 @@ await runProgram(async () => {
   const config = readConfig(process.argv.slice(2));
   const log = createLog("drover-controller", config.logLevel);
   // A write that was lost runs again through its key, on what the world is by then, so the channel repeats nothing.
-  using connection = connect({ server: config.server, options: { "grpc.enable_retries": 0 } });
+  using connection = connect({ server: config.server, ...(config.tls && { tls: config.tls }), options: { "grpc.enable_retries": 0 } });
   const stop = new AbortController();
   const running = runController({ config, connection, name: `${hostname()}/${process.pid}`, clock: systemClock, random: systemRandom, log, signal: stop.signal });
   log.info({ server: config.server }, "started");

@@ -16,10 +16,25 @@ const PROCESSOR_BYTES = 8 * MIB;
 const IO_THREAD_BYTES = 8 * MIB;
 const VIDEO_BYTES = 32 * MIB;
 
+/** Virtual processors for each processor of a host, where the administrator says nothing. */
+const CPU_ALLOCATION_RATIO = 10;
+
 export type Demand = { memoryBytes: number; cpus: number };
-export type Capacity = Demand;
+/** `cpus` are virtual ones; `machines` is Infinity where the administrator sets no bound. */
+export type Capacity = Demand & { machines: number };
+
+/** Specs are shared and never changed, and a node's are weighed at each claim. */
+const known = new WeakMap<VirtualMachineInstanceSpec, Demand>();
 
 export function demandOf(spec: VirtualMachineInstanceSpec | undefined): Demand {
+  const weighed = spec && known.get(spec);
+  if (weighed) return weighed;
+  const demand = weigh(spec);
+  if (spec) known.set(spec, demand);
+  return demand;
+}
+
+function weigh(spec: VirtualMachineInstanceSpec | undefined): Demand {
   const { cpu, memory, devices } = spec?.domain ?? {};
   const guestBytes = memory ? quantityBytes(memory.guest) : 0;
   const cpus = (cpu?.sockets || 1) * (cpu?.cores || 1) * (cpu?.threads || 1);
@@ -31,17 +46,19 @@ export function demandOf(spec: VirtualMachineInstanceSpec | undefined): Demand {
 /** What the agent reports, at most what the administrator grants, less what the host keeps for itself. */
 export function capacityOf({ spec, status }: Node): Capacity {
   const report = status?.report;
-  if (!report) return { memoryBytes: 0, cpus: 0 };
-  const { maxMemory = "", maxCpus = 0 } = spec ?? {};
+  const { maxMemory = "", maxCpus = 0, maxMachines = 0, cpuAllocationRatio = 0 } = spec ?? {};
+  const machines = maxMachines === 0 ? Infinity : maxMachines;
+  if (!report) return { memoryBytes: 0, cpus: 0, machines };
   const offeredBytes = report.memoryBytes - report.reservedMemoryBytes;
   return {
     memoryBytes: maxMemory === "" ? offeredBytes : Math.min(offeredBytes, quantityBytes(maxMemory)),
-    cpus: maxCpus === 0 ? report.cpus : Math.min(report.cpus, maxCpus),
+    cpus: (maxCpus === 0 ? report.cpus : Math.min(report.cpus, maxCpus)) * (cpuAllocationRatio || CPU_ALLOCATION_RATIO),
+    machines,
   };
 }
 
 type Held = VirtualMachineInstance;
-export type Room = { neededBytes: number; freeBytes: number };
+export type Room = { needed: Demand; free: Demand; /** Machines that may still come. */ places: number };
 export type Around = { node: Node; others: readonly Held[]; /** Counts all of the others, as if each had taken its part. */ atWorst?: boolean };
 
 /**
@@ -51,9 +68,18 @@ export type Around = { node: Node; others: readonly Held[]; /** Counts all of th
 export function roomFor(instance: Held, { node, others, atWorst = false }: Around): Room {
   const name = node.metadata?.name ?? "";
   const taken = others.filter((other) => other.metadata?.uid !== instance.metadata?.uid && (atWorst || takesFrom(other, name)));
-  const takenBytes = taken.reduce((total, { spec }) => total + demandOf(spec).memoryBytes, 0);
-  return { neededBytes: demandOf(instance.spec).memoryBytes, freeBytes: capacityOf(node).memoryBytes - takenBytes };
+  const { memoryBytes, cpus, machines } = capacityOf(node);
+  const free = { memoryBytes, cpus };
+  for (const { spec } of taken) {
+    const demand = demandOf(spec);
+    free.memoryBytes -= demand.memoryBytes;
+    free.cpus -= demand.cpus;
+  }
+  return { needed: demandOf(instance.spec), free, places: machines - taken.length };
 }
+
+export const isRoomy = ({ needed, free, places }: Room): boolean =>
+  needed.memoryBytes <= free.memoryBytes && needed.cpus <= free.cpus && places >= 1;
 
 function takesFrom({ status }: Held, node: string): boolean {
   const { claim, migration, nodeName, ownerReport, epoch = 0 } = status ?? {};

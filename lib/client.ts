@@ -1,14 +1,18 @@
 /** How every program reaches the API server: one channel, keepalive, generated clients that keep unknown fields. */
-import { readFileSync } from "node:fs";
-import { ChannelCredentials, createChannel, createClientFactory } from "nice-grpc";
-import type { Channel, ChannelOptions, Client, CompatServiceDefinition } from "nice-grpc";
+import { ChannelCredentials, createChannel, createClientFactory, Metadata } from "nice-grpc";
+import type { Channel, ChannelOptions, Client, ClientMiddleware, CompatServiceDefinition } from "nice-grpc";
 import { deadlineMiddleware } from "nice-grpc-client-middleware-deadline";
 import type { DeadlineOptions } from "nice-grpc-client-middleware-deadline";
 import { errorDetailsClientMiddleware } from "nice-grpc-error-details";
+import { FileCredentials } from "./file-credentials.ts";
 import { lossless } from "./lossless.ts";
 
 /** Paths of PEM files: the authority that signed the server, and this client's own certificate and key. */
 export type TlsFiles = { ca: string; cert: string; key: string };
+/** For callers that show no certificate, too. Without an authority those of the system are taken. */
+export type ClientTls = Partial<TlsFiles>;
+/** How a caller is known. Without TLS it is by the socket, or not at all; a token never travels in the clear. */
+export type Access = { tls?: ClientTls; token?: string };
 
 export type Connection = {
   channel: Channel;
@@ -32,13 +36,20 @@ const OPTIONS: ChannelOptions = {
 };
 
 /** Does not wait for the server: the first call does. `server` is `host:port` or `unix:///path`. */
-export function connect({ server, tls, options = {} }: { server: string; tls?: TlsFiles; options?: ChannelOptions }): Connection {
+export function connect({ server, tls, token, options = {} }: Access & { server: string; options?: ChannelOptions }): Connection {
   const channel = createChannel(address(server, tls !== undefined), credentials(tls), { ...OPTIONS, ...options });
-  const factory = createClientFactory().use(errorDetailsClientMiddleware).use(deadlineMiddleware);
+  const factory = createClientFactory().use(errorDetailsClientMiddleware).use(deadlineMiddleware).use(bearer(tls && token));
   return {
     channel,
     client: <D extends CompatServiceDefinition>(definition: D) => factory.create(lossless(definition as never) as D, channel) as Client<D, DeadlineOptions>,
     [Symbol.dispose]: () => channel.close(),
+  };
+}
+
+function bearer(token: string | undefined): ClientMiddleware {
+  return async function* bearerMiddleware(call, options) {
+    const metadata = token === undefined ? options.metadata : Metadata(options.metadata).set("authorization", `Bearer ${token}`);
+    return yield* call.next(call.request, metadata === undefined ? options : { ...options, metadata });
   };
 }
 
@@ -48,7 +59,4 @@ function address(server: string, tls: boolean): string {
   return `${tls ? "https" : "http"}://${server}`;
 }
 
-function credentials(tls: TlsFiles | undefined): ChannelCredentials {
-  if (!tls) return ChannelCredentials.createInsecure();
-  return ChannelCredentials.createSsl(readFileSync(tls.ca), readFileSync(tls.key), readFileSync(tls.cert));
-}
+const credentials = (tls: ClientTls | undefined): ChannelCredentials => (tls ? new FileCredentials(tls) : ChannelCredentials.createInsecure());

@@ -7,11 +7,11 @@ import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { parseDocument } from "yaml";
 
-/** Something to print and an exit code: 0 for `--help`, 2 for a fault in the configuration or the arguments. */
+/** Something to print and an exit code: 0 for `--help`, 2 for a fault in the configuration or the arguments, 1 for what has to be done first. */
 export class ConfigExit extends Error {
   override name = "ConfigExit";
-  readonly code: 0 | 2;
-  constructor(code: 0 | 2, text: string) {
+  readonly code: 0 | 1 | 2;
+  constructor(code: 0 | 1 | 2, text: string) {
     super(text);
     this.code = code;
   }

@@ -74,8 +74,8 @@ export class PermissionDenied extends ApiError {
 }
 
 export class Unauthenticated extends ApiError {
-  constructor(message: string) {
-    super(message, { reason: "UNAUTHENTICATED" });
+  constructor(message: string, info: ErrorInfo = { reason: "UNAUTHENTICATED" }) {
+    super(message, info);
   }
 }
 

@@ -9,6 +9,7 @@ import type { VirtualMachineInstance } from "../gen/drover/v1/virtual_machine_in
 import type { Connection } from "../lib/client.ts";
 import type { Clock } from "../lib/clock.ts";
 import { deadline } from "../lib/clock.ts";
+import type { Backoff } from "../lib/backoff.ts";
 
 /** The control plane has looked at the request and said no. Repeating it is of no use until the record changes. */
 export class Refused extends Error {
@@ -35,7 +36,7 @@ const DEFINITE: ReadonlySet<Status> = new Set([
 ]);
 
 export function grpcControlPlane(connection: Connection, clock: Clock): ControlPlane {
-  const client = connection.client(NodeAgentServiceDefinition);
+  const client = () => connection.client(NodeAgentServiceDefinition);
   const call = async <T>(run: (options: { signal: AbortSignal }) => Promise<T>): Promise<T> => {
     using limit = deadline(clock, CALL_TIMEOUT_MS);
     try {
@@ -46,13 +47,21 @@ export function grpcControlPlane(connection: Connection, clock: Clock): ControlP
   };
   return {
     async claim(request) {
-      const { instance } = await call((options) => client.claim(request, options));
+      const { instance } = await call((options) => client().claim(request, options));
       if (!instance) throw new Error("The answer to a claim carries no instance");
       return instance;
     },
-    report: async (request) => void (await call((options) => client.report(request, options))),
-    lookUp: (request) => call((options) => client.lookupMachine(request, options)),
+    report: async (request) => void (await call((options) => client().report(request, options))),
+    lookUp: (request) => call((options) => client().lookupMachine(request, options)),
   };
+}
+
+/** What a node that was put out does until it is let in again. */
+export const REVOKED: Backoff = { firstMs: 60_000, maxMs: 60_000, factor: 1 };
+
+/** Whether the server no longer takes the node's identity: machines go on, and nobody is asked often. */
+export function isRevoked(error: unknown): boolean {
+  return error instanceof ClientError && error.code === Status.UNAUTHENTICATED && reasonOf(error) === "NODE_REVOKED";
 }
 
 /** The definite refusal in a failed call; undefined when it may go through another time. */

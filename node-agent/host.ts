@@ -7,6 +7,7 @@ import type { Logger } from "../lib/log.ts";
 import type { Random } from "../lib/random.ts";
 import type { AgentConfig } from "./config.ts";
 import { domainXml } from "./domain/domain-xml.ts";
+import type { Accelerator, PreparedMachine } from "./domain/parts.ts";
 import { chooseAccelerator } from "./inventory/accelerator.ts";
 import { checkKvm } from "./inventory/canary.ts";
 import type { KvmCheck } from "./inventory/canary.ts";
@@ -42,6 +43,12 @@ export class Host {
   /** Which CPU models there are depends on what runs them. */
   readonly inventory = (): Promise<HostInventory> => this.hypervisor.inventory(this.#kvm.state === KvmState.VERIFIED ? "kvm" : "qemu");
 
+  /** Whom QEMU runs as; like the agent, where libvirt makes no difference. */
+  async qemuOwner(): Promise<{ uid: number; gid: number }> {
+    const { qemuOwner } = await this.#facts();
+    return qemuOwner ?? { uid: process.getuid!(), gid: process.getgid!() };
+  }
+
   /** Boots the canary once libvirt has said which emulator it uses. Answers whether something is new. */
   async check(): Promise<boolean> {
     const { config, boot, clock } = this.#options;
@@ -53,12 +60,26 @@ export class Host {
 
   /** Disks and XML for a machine that starts here. */
   async blueprint(instance: VirtualMachineInstance): Promise<string> {
-    const { config, storage } = this.#options;
+    this.#accelerator(); // No disk is made for a machine that cannot run.
+    const prepared = await this.#options.storage.prepareDisks(instance);
+    return this.#domain(instance, { prepared, epoch: instance.status!.epoch });
+  }
+
+  /** The XML of a machine that comes here by its open migration. Its disks must be there. */
+  async incoming(instance: VirtualMachineInstance): Promise<string> {
+    const prepared = await this.#options.storage.prepareIncoming(instance);
+    return this.#domain(instance, { prepared, epoch: instance.status!.migration!.targetEpoch });
+  }
+
+  async #domain(instance: VirtualMachineInstance, parts: { prepared: PreparedMachine; epoch: number }): Promise<string> {
     const { emulator, architecture } = await this.#facts();
-    const accelerator = chooseAccelerator(this.#kvm.state, config.allowEmulation);
+    return domainXml({ instance, ...parts, accelerator: this.#accelerator(), emulator, architecture });
+  }
+
+  #accelerator(): Accelerator {
+    const accelerator = chooseAccelerator(this.#kvm.state, this.#options.config.allowEmulation);
     if (!accelerator) throw new NoAccelerator(`KVM does not work here and emulation is not allowed: ${this.#kvm.message}`);
-    const prepared = await storage.prepareDisks(instance);
-    return domainXml({ instance, prepared, epoch: instance.status!.epoch, accelerator, emulator, architecture });
+    return accelerator;
   }
 
   /** libvirt answers this in a tenth of a second or more, so it is kept: an upgrade of QEMU comes with a new connection. */

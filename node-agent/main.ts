@@ -4,19 +4,26 @@ import { join } from "node:path";
 import type { Command, CommandResult, Hello } from "../gen/drover/agent/v1/agent.ts";
 import { connect } from "../lib/client.ts";
 import { delay, every, systemClock } from "../lib/clock.ts";
-import { runProgram, signalled } from "../lib/config.ts";
+import { ConfigExit, runProgram, signalled } from "../lib/config.ts";
 import { createLog } from "../lib/log.ts";
 import { systemRandom } from "../lib/random.ts";
 import { loadAgentConfig } from "./config.ts";
-import type { AgentConfig } from "./config.ts";
 import { boundLog } from "./console/bound.ts";
 import { Tunnels } from "./console/tunnels.ts";
 import { grpcControlPlane } from "./control-plane.ts";
 import { describeDomain } from "./describe.ts";
+import { migrationBlocker } from "./door/blocker.ts";
+import { memoryUriAt, ProcessDoors } from "./door/doors.ts";
+import { doorRefused } from "./door/event.ts";
 import { fileJournal } from "./event-journal.ts";
 import { Host } from "./host.ts";
 import { bootIdentity, lockStateDirectory, nodeUid, rememberedStore } from "./identity.ts";
 import { Inventory } from "./inventory/inventory.ts";
+import { renewOver } from "./join/certificates.ts";
+import { CurrentConnection } from "./join/current-connection.ts";
+import { identityFiles, NoIdentity } from "./join/identity-files.ts";
+import { QemuIdentity } from "./join/qemu-identity.ts";
+import { IdentityUpkeep } from "./join/upkeep.ts";
 import type { HypervisorEvent } from "./libvirt/hypervisor.ts";
 import { fileEndings } from "./machine/endings.ts";
 import { LeftoverVariables } from "./machine/leftover-variables.ts";
@@ -52,21 +59,38 @@ await runProgram(async () => {
   const store = rememberedStore(stateDirectory);
   let nodeName = "";
 
-  const dial = () => connect({ server: config.server, tls: config.tls, options: KEEPALIVE });
-  using calls = dial();
-  using tunnelConnection = dial();
+  const tls = identityFiles(stateDirectory).node;
+  const dial = () => connect({ server: config.server, tls, options: KEEPALIVE });
+  const upkeep = openIdentity({
+    stateDirectory, clock, random, log,
+    renew: (requests) => renewOver(calls, requests, { clock, signal }),
+    changed: () => {
+      calls.replace();
+      tunnelConnection.replace();
+      void qemu.install().then(() => reporter.poke());
+    },
+  });
+  using calls = new CurrentConnection(dial);
+  using tunnelConnection = new CurrentConnection(dial);
   const controlPlane = grpcControlPlane(calls, clock);
   const storage = hostStorage({ stateDirectory, pools: config.pools, random });
   const host = new Host({ config, boot, storage, clock, random, log });
   const { hypervisor } = host;
+  const qemu = new QemuIdentity({ directory: config.migration?.qemuPkiDirectory, identity: () => upkeep.current, owner: () => host.qemuOwner(), log });
   const journal = fileJournal(join(stateDirectory, "events.journal"));
   const outbox = new Outbox({ controlPlane, journal, agentInstance, nodeName: () => nodeName, clock, random, log });
+  const doors = new ProcessDoors({
+    stateDirectory, tls, place: config.migration, libvirtUri: config.libvirtUri, clock, log,
+    refused: (refusal) => outbox.record({ namespace: "", name: "", vmiUid: "", epoch: 0 }, doorRefused(nodeName, refusal)),
+  });
   const machines = new Machines({
     self: () => ({ nodeName, boot, agentInstance }),
     hypervisor, storage, controlPlane, outbox, clock, random, log,
     blueprint: (instance) => host.blueprint(instance),
+    incoming: (instance) => host.incoming(instance),
     endings: fileEndings(stateDirectory),
-    migration: config.migration,
+    doors,
+    memoryUri: config.migration && memoryUriAt(config.migration),
   });
   const inventory = new Inventory({
     hypervisor: host,
@@ -74,7 +98,9 @@ await runProgram(async () => {
     settings: {
       reservedMemoryBytes: config.reservedMemory,
       allowEmulation: config.allowEmulation,
-      migrationBlocker: migrationBlocker(config),
+      get migrationBlocker() {
+        return migrationBlocker({ certificate: tls.cert, migration: config.migration }) || qemu.fault;
+      },
     },
     kvm: () => host.kvm,
     foreignDomains: () => machines.foreignDomains(),
@@ -99,6 +125,7 @@ await runProgram(async () => {
   const onEvent = (event: HypervisorEvent): void => {
     if (event.type === "connected") {
       host.forgetFacts();
+      void qemu.install().then(() => reporter.poke());
       void host.check().then(() => reporter.poke(), (error: unknown) => log.warn({ error }, "KVM could not be checked"));
     }
     if (event.type === "connected" || event.type === "disconnected") reporter.poke();
@@ -131,8 +158,13 @@ await runProgram(async () => {
     every(clock, LEFTOVERS_EVERY_MS, { run: () => leftovers.sweep(), signal, onError: (error) => log.debug({ error }, "firmware variables could not be looked after") }),
     // A moment for libvirt, so that a restart of the agent alone is no news.
     Promise.race([connected, delay(clock, FIRST_LOOK_MS, signal)]).then(() => reporter.run(signal)),
+    upkeep.run(signal),
     runSessions({
-      connect: dial, hello, answer, clock, random, log,
+      connect: () => {
+        upkeep.look(); // Whoever was put out may have joined again.
+        return dial();
+      },
+      calls, hello, answer, clock, random, log,
       listener: {
         welcome(welcome) {
           nodeName = welcome.nodeName;
@@ -161,6 +193,13 @@ await runProgram(async () => {
   await Promise.all(parts);
 });
 
-function migrationBlocker({ migration }: AgentConfig): string {
-  return migration ? "" : "the agent's configuration does not say where migrations are received";
+function openIdentity(options: ConstructorParameters<typeof IdentityUpkeep>[0]): IdentityUpkeep {
+  try {
+    return new IdentityUpkeep(options);
+  } catch (error) {
+    if (!(error instanceof NoIdentity)) throw error;
+    throw new ConfigExit(1, `drover-node-agent: ${error.message}.
+Have a token made: drover node token create NODE
+and join with it on this host: drover-node-agent join SERVER:7445 TOKEN --config FILE`);
+  }
 }

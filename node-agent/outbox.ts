@@ -10,7 +10,7 @@ import { backoffMs, RECONNECT } from "../lib/backoff.ts";
 import type { Clock, Timer } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Random } from "../lib/random.ts";
-import { Refused } from "./control-plane.ts";
+import { isRevoked, Refused, REVOKED } from "./control-plane.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { EventJournal, Kept } from "./event-journal.ts";
 
@@ -169,7 +169,7 @@ export class Outbox {
     this.#attempt += 1;
     const { clock, random, log } = this.#options;
     if (this.#attempt === 1) log.warn({ error }, "a report did not get through; it will be repeated");
-    this.#timer = clock.after(backoffMs(RECONNECT, this.#attempt, random.fraction()), () => {
+    this.#timer = clock.after(backoffMs(isRevoked(error) ? REVOKED : RECONNECT, this.#attempt, random.fraction()), () => {
       this.#timer = undefined;
       this.#pump();
     });

@@ -14,7 +14,7 @@ import { NodeAgentServiceDefinition } from "../gen/drover/agent/v1/agent.ts";
 import type {
   Assignment, Command, CommandResult, Hello, SessionRequest, SessionResponse, TunnelOffer, Welcome, Withdrawn,
 } from "../gen/drover/agent/v1/agent.ts";
-import { reasonOf } from "./control-plane.ts";
+import { isRevoked, reasonOf, REVOKED } from "./control-plane.ts";
 
 /** What a session tells. None of it may wait. */
 export type SessionListener = {
@@ -28,6 +28,8 @@ export type SessionListener = {
 export type SessionOptions = {
   /** A connection of its own for each attempt: one that fell silent is not used again. */
   connect: () => Connection;
+  /** For the lease, which outlives the certificate that the session was opened with. */
+  calls: Pick<Connection, "client">;
   hello: () => Hello;
   listener: SessionListener;
   answer: (command: Command) => Promise<CommandResult>;
@@ -47,21 +49,28 @@ const STOOD_MS = 5_000;
 export async function runSessions(options: SessionOptions, signal: AbortSignal): Promise<void> {
   const { clock, random, log } = options;
   let attempt = 0;
+  let revoked = false;
   while (!signal.aborted) {
     const sinceMs = clock.monotonicMs();
+    let ended: unknown;
     try {
       await runSession(options, signal);
     } catch (error) {
-      if (!signal.aborted) explain(error, attempt, log);
+      ended = error;
+      const again = revoked && isRevoked(error);
+      if (!signal.aborted && !again) explain(error, attempt, log);
     }
+    revoked = isRevoked(ended);
     attempt = clock.monotonicMs() - sinceMs > STOOD_MS ? 1 : attempt + 1;
-    await delay(clock, backoffMs(RECONNECT, attempt, random.fraction()), signal).catch(() => undefined);
+    await delay(clock, backoffMs(revoked ? REVOKED : RECONNECT, attempt, random.fraction()), signal).catch(() => undefined);
   }
 }
 
 function explain(error: unknown, attempt: number, log: Logger): void {
   if (error instanceof ClientError && error.code === Status.ALREADY_EXISTS) {
     log.error({ reason: reasonOf(error), message: error.details }, "the API server refuses this node's identity");
+  } else if (isRevoked(error)) {
+    log.error("this node was revoked, or its identity replaced: machines run on, and nothing is changed. An operator must make a token, and join this host with it");
   } else if (attempt < 2) log.warn({ error }, "no session with the API server; trying again");
   else log.debug({ error }, "no session with the API server; trying again");
 }
@@ -81,7 +90,7 @@ async function runSession(options: SessionOptions, signal: AbortSignal): Promise
     for await (const response of client.session(outgoing, { signal: ending.signal })) {
       if (response.message?.$case === "welcome") {
         impatience.cancel();
-        renewing.push(renew({ ...options, client, welcome: response.message.value, ending }));
+        renewing.push(renew({ ...options, welcome: response.message.value, ending }));
       }
       receive(response, options, outgoing);
     }
@@ -103,12 +112,9 @@ class SessionEnded extends Error {
   override name = "SessionEnded";
 }
 
-type AgentClient = ReturnType<typeof clientOf>;
-const clientOf = (connection: Connection) => connection.client(NodeAgentServiceDefinition);
-
 /** Ends the session when the lease can no longer be counted on, since the server then takes the node for silent. */
 async function renew(
-  { client, welcome, clock, log, ending }: SessionOptions & { client: AgentClient; welcome: Welcome; ending: AbortController },
+  { calls, welcome, clock, log, ending }: SessionOptions & { welcome: Welcome; ending: AbortController },
 ): Promise<void> {
   const { sessionId } = welcome;
   let leaseMs = welcome.leaseMs;
@@ -120,7 +126,7 @@ async function renew(
     const askedMs = clock.monotonicMs();
     try {
       using limit = deadline(clock, leaseMs / RENEWALS_PER_LEASE, signal);
-      ({ leaseMs } = await client.renew({ sessionId }, { signal: limit.signal }));
+      ({ leaseMs } = await calls.client(NodeAgentServiceDefinition).renew({ sessionId }, { signal: limit.signal }));
       validUntilMs = askedMs + leaseMs;
     } catch (error) {
       const over = clock.monotonicMs() >= validUntilMs || (error instanceof ClientError && error.code === Status.ABORTED);

@@ -41,15 +41,15 @@ export function describeDemo(fleet: Fleet): void {
     programs: Object.fromEntries(programs) as unknown,
   }, undefined, 2));
   const variables = {
-    DROVER_SERVER: fleet.server,
+    ...fleet.environment,
     ...Object.fromEntries(fleet.lab.hosts().map((host) => [`DEMO_LIBVIRT_${host.name.toUpperCase()}`, host.uri])),
   };
   writeWhole(DEMO_ENV, Object.entries(variables).map(([name, value]) => `export ${name}='${value}'\n`).join(""));
   writeWhole(DEMO_READY, "");
 }
 
-/** A reader sees the old file or the new one, never half of one. */
+/** A reader sees the old file or the new one, never half of one. Nobody else reads it: a token is in one of them. */
 function writeWhole(path: string, text: string): void {
-  writeFileSync(`${path}.new`, text);
+  writeFileSync(`${path}.new`, text, { mode: 0o600 });
   renameSync(`${path}.new`, path);
 }

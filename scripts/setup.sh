@@ -11,6 +11,7 @@ packages=(
   qemu-system-x86 qemu-utils                                  # the guests
   busybox-static genisoimage xz-utils zstd                    # the guest image and its seeds
   iproute2 iptables util-linux ca-certificates                # the hosts' namespaces and network
+  strace                                                      # what a confined process opens
 )
 
 main() {

@@ -9,7 +9,8 @@ export PATH="$PWD/node_modules/.bin:$PATH"
 export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$PWD/.cache/node-compile}"
 DROVER_TEST_SUMMARY=$(mktemp)
 export DROVER_TEST_SUMMARY
-trap 'rm -f "$DROVER_TEST_SUMMARY"' EXIT
+unit_words=$(mktemp)
+trap 'rm -f "$DROVER_TEST_SUMMARY" "$unit_words"' EXIT
 
 failed=0
 step() {
@@ -26,7 +27,12 @@ step "proto lint" buf lint
 step "proto format" buf format --diff --exit-code
 step "proto image" buf build -o gen/api.binpb
 step "proto breaking" buf breaking gen/api.binpb --against proto/baseline.binpb --exclude-imports
-step "unit and contract tests" mocha 'test/unit/**/*.test.ts' 'test/contract/**/*.test.ts' 'test/*.test.ts'
+# Both wait more than they work, so they go side by side; the first one's words come when it has ended.
+(step "unit tests" mocha 'test/unit/**/*.test.ts' 'test/*.test.ts'; exit "$failed") >"$unit_words" 2>&1 &
+unit_tests=$!
+step "contract and security tests" mocha 'test/contract/**/*.test.ts' 'test/security/**/*.test.ts'
+wait "$unit_tests" || failed=1
+cat "$unit_words"
 step "tests on real hosts" mocha --config test/lab/mocharc.json 'test/lab/*.test.ts'
 
 node scripts/test-summary.ts "$DROVER_TEST_SUMMARY"

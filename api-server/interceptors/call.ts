@@ -1,14 +1,16 @@
 /** Makes the `Call` that every handler works with: who calls, under which request id, whether the request is well formed. */
 import { createHash } from "node:crypto";
-import { type CallContext, type Metadata, type ServerMiddleware } from "nice-grpc-common";
+import { type CallContext, type Metadata, type MethodDescriptor, type ServerMiddleware } from "nice-grpc-common";
 import { type Clock, deadline } from "../../lib/clock.ts";
 import { InvalidArgument, ResourceExhausted } from "../../lib/errors.ts";
 import type { Random } from "../../lib/random.ts";
+import type { Authorizer } from "../auth/authorizer.ts";
 import type { Call, Caller, WithCall } from "../objects.ts";
 import type { FieldRules } from "../validate/field-rules.ts";
 import { requestFaults } from "../validate/request.ts";
 import { Undecodable, unreadable } from "../validate/undecodable.ts";
-import { checkRole } from "./roles.ts";
+import type { WithTrail } from "./audit.ts";
+import { authorize, whileAllowed } from "./authorize.ts";
 import type { Shape } from "./shapes.ts";
 
 const UNARY_DEADLINE_MS = 30_000;
@@ -19,25 +21,64 @@ export type CallOptions = {
   rules: FieldRules;
   clock: Clock;
   random: Random;
-  callerOf(context: CallContext): Caller;
+  /** Throws Unauthenticated. */
+  callerOf(context: CallContext): Caller | Promise<Caller>;
+  authorizer: Authorizer;
+  /** Throws ResourceExhausted; what it answers is disposed of when the call has ended. */
+  admit(caller: Caller, context: CallContext, method: MethodDescriptor): Disposable;
 };
 
-export function callContext(options: CallOptions): ServerMiddleware<WithCall> {
+export function callContext(options: CallOptions): ServerMiddleware<WithCall, WithTrail> {
   return async function* callMiddleware(call, context) {
     checkMetadata(context.metadata);
     const rpc = call.method.path;
-    const caller = options.callerOf(context);
-    checkRole(rpc, caller);
+    const caller = { ...(await options.callerOf(context)), source: context.peer };
+    const { trail } = context;
+    if (trail) trail.caller = caller;
+    using _admitted = options.admit(caller, context, call.method);
+    const leave = await authorize(options.authorizer, { rpc, caller, request: call.request });
     const request = call.requestStream ? NOTHING : describe(options, rpc, call.request as Record<string, unknown> | Undecodable);
+    if (trail) trail.requestId = request.requestId;
+    const from = { caller, rpc, ...request, ...(trail && { trail }), ...(leave.namespaces && { namespaces: leave.namespaces }) };
     if (call.requestStream || call.responseStream) {
-      const made: Call = { caller, rpc, signal: context.signal, ...request };
-      return yield* call.next(call.request, { ...context, call: made });
+      using allowed = whileAllowed(options, caller, leave);
+      const signal = AbortSignal.any([context.signal, allowed.signal]);
+      const stream = call.next(call.request, { ...context, signal, call: { ...from, signal } });
+      return yield* endedBy(allowed.signal, stream);
     }
     using cap = deadline(options.clock, UNARY_DEADLINE_MS, context.signal);
-    const made: Call = { caller, rpc, signal: cap.signal, ...request };
+    const made: Call = { ...from, signal: cap.signal };
     const answer = call.next(call.request, { ...context, signal: cap.signal, call: made });
     return await within(answer.next().then(({ value }) => value), cap.signal);
   };
+}
+
+/** For what every caller may see, but nobody without an identity: the API's description. */
+export function identifiedOnly(callerOf: CallOptions["callerOf"]): ServerMiddleware {
+  return async function* identifiedMiddleware(call, context) {
+    await callerOf(context);
+    return yield* call.next(call.request, context);
+  };
+}
+
+/** One answer, or a stream of them. */
+type Answers<R> = AsyncGenerator<never, R, undefined> | AsyncGenerator<R, void, undefined>;
+
+/** Nothing goes out after the signal, and whatever the handler makes of it, the caller is told the signal's reason. */
+async function* endedBy<R>(signal: AbortSignal, stream: Answers<R>): AsyncGenerator<R, R | void, undefined> {
+  try {
+    for (;;) {
+      const result = await stream.next();
+      // A handler that takes the signal for a quiet end has not ended well either.
+      signal.throwIfAborted();
+      if (result.done) return result.value;
+      yield result.value;
+    }
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
+  } finally {
+    await (stream as AsyncGenerator<R, R | void, undefined>).return();
+  }
 }
 
 /** A handler that goes on past its deadline is left to itself: what it commits is committed, and a repeat will find it. */

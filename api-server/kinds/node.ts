@@ -1,4 +1,5 @@
-/** A host. The spec is the administrator's; session, report and fence are the server's own; the rest is the controller's. */
+/** A host. The spec is the administrator's; session, report, fence and identity are the server's own; the rest is the controller's. */
+import { SecretValue } from "../../gen/drover/v1/meta.ts";
 import { Node, NodeSpec, NodeStatus } from "../../gen/drover/v1/node.ts";
 import { type Kind, metaOf } from "./kind.ts";
 import { labelKey, labelValue, unique, validateMeta } from "./names.ts";
@@ -15,6 +16,8 @@ export const nodes: Kind<Node> = {
   longNames: true,
   codec: Node,
   defaults: (node) => (node.spec ? node : { ...node, spec: NodeSpec.create() }),
+  // An identity comes from a token alone, whoever makes the record.
+  born: (node) => (node.status ? { ...node, status: { ...node.status, identity: undefined } } : node),
   withoutStatus: (node) => ({ ...node, status: undefined }),
   withStatus: (stored, sent) => {
     const { conditions, fenceDoneId } = sent.status ?? NodeStatus.create();
@@ -33,4 +36,13 @@ export const nodes: Kind<Node> = {
     ];
   },
   validateChange: () => [],
+  mapSecrets(node, replace) {
+    const { identity } = node.status ?? {};
+    const token = identity?.token;
+    if (!node.status || !identity || !token?.digest) return node;
+    const replaced = replace(token.digest, "token");
+    // Not even the digest of a token's digest is anybody's to read.
+    const digest = replaced.value === "" ? SecretValue.create() : replaced;
+    return { ...node, status: { ...node.status, identity: { ...identity, token: { ...token, digest } } } };
+  },
 };

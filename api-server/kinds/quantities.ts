@@ -11,5 +11,5 @@ export function quantityBetween(path: string, text: string, { min, max, multiple
   return fits ? [] : [{ path, message: `must be ${allowed}: current value is ${JSON.stringify(text)}` }];
 }
 
-export const DISK_SIZE: Bounds = { min: "1Mi", max: "64Ti", multipleOf: 512n };
+export const DISK_SIZE: Bounds = { min: "1Mi", max: "16Ti", multipleOf: 512n };
 export const MEMORY_SIZE: Bounds = { min: "1Mi", max: "16Ti", multipleOf: 1024n };

@@ -21,6 +21,7 @@ import { checkLineage } from "./lineage.ts";
 import { StoreReads } from "./reads.ts";
 import { answerOf } from "./replay.ts";
 import { hideSecrets, keepSecrets, secretsOf } from "./secrets.ts";
+import type { Vault } from "./vault.ts";
 
 /** Each loser of a race has a winner, so that a change that loses this often meets a crowd that nothing should wait for. */
 const ATTEMPTS_MAX = 30;
@@ -34,6 +35,8 @@ export type ObjectsOptions = {
   /** Ends every watch. */
   stopping: AbortSignal;
   watchBacklogBytesMax?: number | undefined;
+  /** Without one secrets are not closed on the disk: for a store that has none. */
+  vault?: Vault | undefined;
 };
 
 /** What stood, and what is to stand in its place. */
@@ -44,9 +47,10 @@ export class StoreObjects implements Objects {
   readonly identifiers: Identifiers;
   readonly #hidden: Reads;
   readonly #options: ObjectsOptions;
-  readonly #decoded = new Decoded();
+  readonly #decoded: Decoded;
 
   constructor(options: ObjectsOptions) {
+    this.#decoded = new Decoded(undefined, options.vault);
     const shared = { ...options, decoded: this.#decoded, backlogs: new Backlogs(options.store) };
     this.#options = options;
     this.identifiers = new Identifiers(options.store);
@@ -75,7 +79,7 @@ export class StoreObjects implements Objects {
     if (done) return done;
     const born = await this.#born(kind, object, call);
     await this.#checkNamespace(kind, born);
-    const bytes = encodeObject(kind, born);
+    const bytes = encodeObject(kind, born, this.#options.vault);
     const key = storeKey(kind, keyOf(born));
     if ((call.validateOnly || kind.grantedEpoch || kind.identifiers) && (await this.#options.store.get(key))) return this.#taken(kind, key, call);
     await checkLineage(this, kind, born);
@@ -84,7 +88,8 @@ export class StoreObjects implements Objects {
       return hideSecrets(kind, born);
     }
     try {
-      const record = () => this.#commit({ key, expected: null, value: bytes }, call);
+      const audit = call.trail?.change(kind, metaOf(born), "");
+      const record = () => this.#commit({ key, expected: null, value: bytes, ...(audit && { audit }) }, call);
       return this.#answer(kind, await this.identifiers.during({ kind, after: born }, record));
     } catch (error) {
       if (error instanceof Conflict) throw new AlreadyExists(`"${key}" exists already`);
@@ -172,24 +177,30 @@ export class StoreObjects implements Objects {
 
   async #record<T extends Resource>(kind: Kind<T>, { stored, current, next }: Changed<T>, call: Call): Promise<T> {
     const gone = isGone(metaOf(next));
-    const value = gone ? null : encodeObject(kind, next);
+    const value = gone ? null : encodeObject(kind, next, this.#options.vault);
     if (call.validateOnly) {
       await this.identifiers.check(kind, next);
       return hideSecrets(kind, { ...next, metadata: { ...metaOf(next), resourceVersion: stored.revision } });
     }
     const makesRoom = metaOf(next).deletionTimestamp !== undefined;
-    const record = () => this.#commit({ key: stored.key, expected: stored.revision, value, makesRoom }, call);
+    const audit = call.trail?.change(kind, metaOf(current), stored.revision);
+    const record = () => this.#commit({ key: stored.key, expected: stored.revision, value, makesRoom, ...(audit && { audit }) }, call);
     const committed = await this.identifiers.during({ kind, before: current, after: gone ? undefined : next }, record);
     return gone ? hideSecrets(kind, { ...next, metadata: { ...metaOf(next), resourceVersion: committed.revision } }) : this.#answer(kind, committed);
   }
 
-  #commit(write: Omit<Write, "journal">, call: Call): Promise<Stored> {
-    const { key, expected } = write;
-    if (call.requestId === "") return this.#options.store.commit(write);
+  async #commit(write: Omit<Write, "journal">, call: Call): Promise<Stored> {
+    const journal = this.#journalOf(write, call);
+    const stored = await this.#options.store.commit(journal ? { ...write, journal } : write);
+    if (write.audit) call.trail?.recorded();
+    return stored;
+  }
+
+  #journalOf({ key, expected }: Omit<Write, "journal">, call: Call): Journal | undefined {
+    if (call.requestId === "") return undefined;
     const { bodyHash, rpc, caller } = call;
     const atMs = this.#options.clock.now().getTime();
-    const journal: Journal = { requestId: journalId(call), bodyHash, rpc, subject: caller.subject, key, before: expected ?? "", atMs };
-    return this.#options.store.commit({ ...write, journal });
+    return { requestId: journalId(call), bodyHash, rpc, subject: caller.subject, key, before: expected ?? "", atMs };
   }
 
   /** A repeat that overtook its first sending is answered as any other; other errors go on. */
@@ -221,8 +232,8 @@ export class StoreObjects implements Objects {
 
 export const isTrusted = ({ role }: Caller) => role !== "user";
 
-/** One subject's ids never meet another's. */
-const journalId = ({ caller, requestId }: Call) => `${caller.subject}/${requestId}`;
+/** One subject's ids never meet another's: a subject may have "/" in it, and an id then has none. */
+const journalId = ({ caller, requestId }: Call) => `${caller.subject}/${encodeURIComponent(requestId)}`;
 
 const stale = (key: string) => new Aborted(`"${key}" has changed since it was read`);
 

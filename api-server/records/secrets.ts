@@ -1,7 +1,13 @@
-/** Secrets in objects: digests made at the edge, values kept by updates that leave them out, hidden in every answer. Pure. */
+/**
+ * Secrets in objects: digests made at the edge, values kept by updates that leave them out, hidden in every answer, closed
+ * on the disk. Pure.
+ */
 import { createHash } from "node:crypto";
 import type { SecretValue } from "../../gen/drover/v1/meta.ts";
-import type { Kind, Resource } from "../kinds/kind.ts";
+import { masked } from "../../lib/secret.ts";
+import { type Kind, keyOf, metaOf, type Resource, storeKey } from "../kinds/kind.ts";
+import { DataLoss } from "../store/store.ts";
+import { isSealed, type Vault } from "./vault.ts";
 
 /** What readers get: the digest alone. */
 export function hideSecrets<T extends Resource>(kind: Kind<T>, object: T): T {
@@ -29,4 +35,26 @@ export function keepSecrets<T extends Resource>(kind: Kind<T>, object: T, before
 
 export function digestOf(value: string): string {
   return `sha256:${createHash("sha256").update(value).digest("hex")}`;
+}
+
+/** As they are written. */
+export function closeSecrets<T extends Resource>(kind: Kind<T>, object: T, vault: Vault): T {
+  if (!kind.mapSecrets) return object;
+  return kind.mapSecrets(object, (secret, place) =>
+    secret.value === "" ? secret : { ...secret, value: vault.seal(secret.value, placeOf(kind, object, place)) });
+}
+
+/** As they are for those who may have them. */
+export function openSecrets<T extends Resource>(kind: Kind<T>, object: T, vault: Vault | undefined): T {
+  if (!kind.mapSecrets) return object;
+  return kind.mapSecrets(object, (secret, place) => {
+    if (vault) return masked({ ...secret, value: vault.open(secret.value, placeOf(kind, object, place)) });
+    if (isSealed(secret.value)) throw new DataLoss(`Cannot read a secret of ${storeKey(kind, keyOf(object))}: the server has no keys`);
+    return masked(secret);
+  });
+}
+
+/** Begins with the key, for messages. */
+function placeOf<T extends Resource>(kind: Kind<T>, object: T, place: string): string {
+  return [storeKey(kind, keyOf(object)), metaOf(object).uid, place].join("\0");
 }

@@ -2,11 +2,12 @@
 import { DeletionReason, type ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import { InvalidArgument } from "../../lib/errors.ts";
 import { keyOf, type Kind, metaOf, type Resource } from "../kinds/kind.ts";
-import type { Call, ListOptions, WatchOptions } from "../objects.ts";
+import type { Call, ListOptions, Sight, WatchOptions } from "../objects.ts";
 import { applyMask, maskPaths } from "../validate/update-mask.ts";
 import type { ServiceParts } from "./service.ts";
 
-type UpdateRequest = { updateMask: string[] | undefined };
+/** `check` throws when the object must not become what it is asked to. */
+type UpdateRequest<T> = { updateMask: string[] | undefined; check?: (next: T) => void };
 type DeleteRequest = { namespace?: string; name: string; uid: string; resourceVersion: string; gracePeriodSeconds?: number | undefined };
 type WatchRequest = Omit<WatchOptions, "signal">;
 
@@ -25,10 +26,10 @@ export function crud<T extends Resource>(kind: Kind<T>, { objects, schema }: Pic
 
     get: (key: { namespace?: string; name: string }) => objects.get(kind, key),
 
-    list: (request: ListOptions) => objects.list(kind, request),
+    list: (request: ListOptions, call: Call) => objects.list(kind, { ...request, ...sightOf(call) }),
 
     async *watch<D>(request: WatchRequest, call: Call, deleted: (object: T, reason: DeletionReason) => D): AsyncGenerator<Watched<T, D>> {
-      for await (const event of objects.watch(kind, { ...request, signal: call.signal })) {
+      for await (const event of objects.watch(kind, { ...request, ...sightOf(call), signal: call.signal })) {
         const { revision } = event;
         if (event.type === "bookmark") yield { event: { $case: "bookmark", value: {} }, revision };
         else if (event.type === "deleted") yield { event: { $case: "deleted", value: deleted(event.object, REASONS[event.reason]) }, revision };
@@ -36,12 +37,17 @@ export function crud<T extends Resource>(kind: Kind<T>, { objects, schema }: Pic
       }
     },
 
-    update(sent: T | undefined, { updateMask }: UpdateRequest, call: Call) {
+    update(sent: T | undefined, { updateMask, check }: UpdateRequest<T>, call: Call) {
       const object = named(kind, sent);
       const { resourceVersion, uid } = metaOf(object);
       const root = schema.message(kind.typeName);
       const part = { paths: maskPaths(updateMask ?? [], root), root };
-      return objects.change(kind, keyOf(object), (stored) => applyMask(stored, object, part), { ...call, expected: resourceVersion, uid });
+      const change = (stored: T) => {
+        const next = applyMask(stored, object, part);
+        check?.(next);
+        return next;
+      };
+      return objects.change(kind, keyOf(object), change, { ...call, expected: resourceVersion, uid });
     },
 
     /** Finalizers go with the status: both are the control plane's. */
@@ -68,6 +74,9 @@ export function crud<T extends Resource>(kind: Kind<T>, { objects, schema }: Pic
     },
   };
 }
+
+/** Where the caller has rights in some namespaces only. */
+const sightOf = ({ namespaces }: Call): Sight => (namespaces === undefined ? {} : { namespaces });
 
 const REASONS = { deleted: DeletionReason.DELETED, "out-of-scope": DeletionReason.OUT_OF_SCOPE } as const;
 

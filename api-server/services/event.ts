@@ -15,8 +15,8 @@ export function eventRecords(parts: ServiceParts) {
 
     getEvent: async (request: GetEventRequest) => ({ event: await records.get(request) }),
 
-    async listEvents(request: ListEventsRequest) {
-      const { items, ...page } = await records.list(request);
+    async listEvents(request: ListEventsRequest, { call }: WithCall) {
+      const { items, ...page } = await records.list(request, call);
       return { ...page, events: items };
     },
 

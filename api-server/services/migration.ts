@@ -24,8 +24,8 @@ export function migrationRecords(parts: ServiceParts) {
       migration: await records.get(request),
     }),
 
-    async listVirtualMachineInstanceMigrations(request: ListVirtualMachineInstanceMigrationsRequest) {
-      const { items, ...page } = await records.list(request);
+    async listVirtualMachineInstanceMigrations(request: ListVirtualMachineInstanceMigrationsRequest, { call }: WithCall) {
+      const { items, ...page } = await records.list(request, call);
       return { ...page, migrations: items };
     },
 

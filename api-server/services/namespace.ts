@@ -18,8 +18,8 @@ export function namespaceRecords(parts: ServiceParts) {
 
     getNamespace: async (request: GetNamespaceRequest) => ({ namespace: await records.get(request) }),
 
-    async listNamespaces(request: ListNamespacesRequest) {
-      const { items, ...page } = await records.list(request);
+    async listNamespaces(request: ListNamespacesRequest, { call }: WithCall) {
+      const { items, ...page } = await records.list(request, call);
       return { ...page, namespaces: items };
     },
 

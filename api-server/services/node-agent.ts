@@ -1,7 +1,8 @@
 /** The node-facing service. Which node calls comes from its certificate; no field of a message is asked. */
 import { SessionResponse } from "../../gen/drover/agent/v1/agent.ts";
 import type {
-  ClaimRequest, ClaimResponse, Hello, LookupMachineRequest, LookupMachineResponse, NodeAgentServiceImplementation, SessionRequest,
+  ClaimRequest, ClaimResponse, Hello, LookupMachineRequest, LookupMachineResponse, NodeAgentServiceImplementation, RenewCertificateRequest,
+  RenewCertificateResponse, SessionRequest,
 } from "../../gen/drover/agent/v1/agent.ts";
 import { deadline } from "../../lib/clock.ts";
 import type { Clock } from "../../lib/clock.ts";
@@ -14,12 +15,15 @@ import type { Call, Objects, WithCall } from "../objects.ts";
 import type { Assignments } from "../sessions/assignments.ts";
 import { ClaimTurns } from "../sessions/claim-turns.ts";
 import { PROTOCOL } from "../sessions/node-sessions.ts";
-import type { NodeSessions } from "../sessions/node-sessions.ts";
+import type { AgentIdentity, NodeSessions } from "../sessions/node-sessions.ts";
+import { concerns, notYours } from "../sessions/roles.ts";
 import type { NodeSession } from "../sessions/session.ts";
 import type { Tombstones } from "../sessions/tombstones.ts";
 import type { Tunnels } from "../sessions/tunnels.ts";
 import type { Store } from "../store/store.ts";
 import { claim } from "../subresources/claim.ts";
+import { knownOf } from "../subresources/lookup.ts";
+import type { NodeCertificates } from "./node-certificates.ts";
 import { acceptReport } from "./node-reports.ts";
 import type { ReportParts } from "./node-reports.ts";
 
@@ -30,6 +34,7 @@ export type NodeAgentParts = ReportParts & {
   assignments: Assignments;
   tunnels: Tunnels;
   tombstones: Tombstones;
+  certificates: NodeCertificates;
   clock: Clock;
   log: Logger;
 };
@@ -42,26 +47,34 @@ export function nodeAgentService(parts: NodeAgentParts): NodeAgentServiceImpleme
   const { objects, assignments } = parts;
   const claims = { ...parts, turns: new ClaimTurns({ objects, assigned: (node) => assignments.concerning(node) }) };
   return {
-    session: (requests, { call, signal }) => session(parts, { node: nodeOf(call), requests, signal }),
-    renew: async ({ sessionId }, { call }) => ({ leaseMs: parts.sessions.renew(nodeOf(call), sessionId) }),
+    session: (requests, { call, signal }) => session(parts, { agent: agentOf(call), requests, signal }),
+    renew: async ({ sessionId }, { call }) => ({ leaseMs: parts.sessions.renew(agentOf(call), sessionId) }),
     claim: (request, { call }) => claimInstance(claims, request, call),
-    report: async (request, { call }) => ({ resourceVersion: await acceptReport(parts, request, { ...call, node: nodeOf(call) }) }),
-    lookupMachine: (request) => lookupMachine(parts, request),
-    attach: (requests, { call }) => parts.tunnels.attach(nodeOf(call), requests),
+    report: async (request, { call }) => ({ resourceVersion: await acceptReport(parts, request, { ...call, node: agentOf(call).name }) }),
+    lookupMachine: (request, { call }) => lookupMachine(parts, request, agentOf(call).name),
+    attach: (requests, { call }) => parts.tunnels.attach(agentOf(call).name, requests),
+    renewCertificate: (request, { call }) => renewCertificate(parts, request, call),
   };
 }
 
-function nodeOf({ caller }: Call): string {
-  if (caller.role !== "node" || !caller.node) throw new Unauthenticated("The client certificate names no node");
-  return caller.node;
+function agentOf({ caller }: Call): AgentIdentity {
+  const { role, node, nodeIdentity } = caller;
+  if (role !== "node" || !node || !nodeIdentity) throw new Unauthenticated("The client certificate is of no node's agent");
+  return { name: node, ...nodeIdentity };
 }
 
-type Stream = { node: string; requests: AsyncIterable<SessionRequest>; signal: AbortSignal };
+async function renewCertificate({ certificates }: NodeAgentParts, request: RenewCertificateRequest, call: Call): Promise<RenewCertificateResponse> {
+  const keys = await certificates.keysOf(request);
+  return { certificates: await certificates.renew(agentOf(call), keys, asServer(call)) };
+}
 
-async function* session(parts: NodeAgentParts, { node, requests, signal }: Stream): AsyncGenerator<SessionResponse> {
+type Stream = { agent: AgentIdentity; requests: AsyncIterable<SessionRequest>; signal: AbortSignal };
+
+async function* session(parts: NodeAgentParts, { agent, requests, signal }: Stream): AsyncGenerator<SessionResponse> {
   const { sessions, assignments, log } = parts;
+  const { name: node } = agent;
   const incoming = requests[Symbol.asyncIterator]();
-  const opened = await sessions.open(node, await hello(parts, incoming, signal));
+  const opened = await sessions.open(agent, await hello(parts, incoming, signal));
   log.info({ node, session: opened.id, agent: opened.hello.agentInstance }, "the agent's session begins");
   const leave = () => opened.close();
   signal.addEventListener("abort", leave, { once: true });
@@ -112,11 +125,12 @@ async function listen(incoming: AsyncIterator<SessionRequest>, opened: NodeSessi
 
 async function claimInstance({ objects, sessions, turns }: Claims, request: ClaimRequest, call: Call): Promise<ClaimResponse> {
   const { vmiUid, epoch, boot, agentInstance } = request;
-  const nodeName = nodeOf(call);
-  sessions.present(nodeName, agentInstance);
+  const { name: nodeName } = agentOf(call);
   if (!boot) throw new InvalidArgument([{ path: "boot", message: "is required" }]);
   const key = { namespace: request.namespace || "default", name: request.name };
-  const current = await objects.get(virtualMachineInstances, key);
+  const current = await objects.find(virtualMachineInstances, key);
+  if (!current || !concerns(current, nodeName)) throw notYours();
+  sessions.present(nodeName, agentInstance);
   const held = await Promise.all((current.status?.heldVolumes ?? []).map((name) => objects.find(volumes, { name })));
   const claiming = { nodeName, vmiUid, epoch, boot, agentInstance, volumes: held };
   const record = () => objects.change(virtualMachineInstances, key, (vmi) => claim(vmi, claiming), asServer(call));
@@ -127,7 +141,11 @@ async function claimInstance({ objects, sessions, turns }: Claims, request: Clai
 /** Repeats are told by the record itself, not by a request id, and the merge is the server's own write. */
 export const asServer = (call: Call): Call => ({ ...call, requestId: "", repeatable: false, validateOnly: false });
 
-async function lookupMachine({ objects, tombstones, store }: NodeAgentParts, request: LookupMachineRequest): Promise<LookupMachineResponse> {
+async function lookupMachine(
+  { objects, tombstones, store }: NodeAgentParts,
+  request: LookupMachineRequest,
+  node: string,
+): Promise<LookupMachineResponse> {
   const key = { namespace: request.namespace || "default", name: request.vmName };
   const [instance, vm, tombstone] = await Promise.all([
     objects.find(virtualMachineInstances, key),
@@ -136,5 +154,6 @@ async function lookupMachine({ objects, tombstones, store }: NodeAgentParts, req
   ]);
   const known = vm?.metadata?.uid === request.vmUid ? (vm.status?.lastEpoch ?? 0) : 0;
   const granted = instance?.metadata?.ownerReferences.some(({ uid }) => uid === request.vmUid) ? (instance.status?.lastGrantedEpoch ?? 0) : 0;
-  return { instance, tombstone, lastEpoch: Math.max(known, granted), storeId: store.identity.storeId };
+  const visible = instance && knownOf(instance, { ...request, node });
+  return { instance: visible, tombstone, lastEpoch: Math.max(known, granted), storeId: store.identity.storeId };
 }

@@ -1,8 +1,8 @@
 /** Merges what agents report into the records, each part by its own rule; a repeat finds nothing left to change. */
 import type { MigrationProgressPart, ReportRequest } from "../../gen/drover/agent/v1/agent.ts";
-import type { Event, ObjectReference } from "../../gen/drover/v1/event.ts";
+import { Event, EventType, ObjectReference } from "../../gen/drover/v1/event.ts";
 import { VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
-import type { NodeReport } from "../../gen/drover/v1/node.ts";
+import type { Node, NodeReport } from "../../gen/drover/v1/node.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { Aborted, FailedPrecondition, InvalidArgument, NotFound, unreachable } from "../../lib/errors.ts";
@@ -13,10 +13,10 @@ import type { Call, Objects } from "../objects.ts";
 import type { NodeSessions } from "../sessions/node-sessions.ts";
 import type { ProgressPace } from "../sessions/progress-pace.ts";
 import { mergeSourceReport, mergeTargetReport } from "../subresources/migration-report.ts";
-import { mergeNodeReport } from "../subresources/node.ts";
+import { beyondCaps, mergeNodeReport } from "../subresources/node.ts";
 import { mergeOwnerReport } from "../subresources/owner-report.ts";
 import { isOpen } from "../subresources/migrate.ts";
-import { roleOf } from "../sessions/roles.ts";
+import { concerns, notYours } from "../sessions/roles.ts";
 import { plain } from "../subresources/untrusted.ts";
 
 export type ReportParts = {
@@ -34,7 +34,6 @@ export type ReportCall = Call & { node: string };
 /** Answers the version of the record after the merge; empty for events and progress. */
 export async function acceptReport(parts: ReportParts, request: ReportRequest, call: ReportCall): Promise<string> {
   const { part } = request;
-  parts.sessions.present(call.node, request.agentInstance);
   switch (part?.$case) {
     case "owner":
       return mergeInstance(parts, request, call, (vmi) => mergeOwnerReport(vmi, part.value, reporter(parts, request, call)));
@@ -70,13 +69,31 @@ const reporter = ({ clock }: ReportParts, { agentInstance, vmiUid, epoch }: Repo
 const keyOf = ({ namespace, name }: ReportRequest) => ({ namespace: namespace || "default", name });
 
 async function mergeInstance(
-  { objects }: ReportParts,
+  { objects, sessions }: ReportParts,
   request: ReportRequest,
   call: ReportCall,
   merge: (vmi: VirtualMachineInstance) => VirtualMachineInstance | undefined,
 ): Promise<string> {
-  const merged = await objects.change(virtualMachineInstances, keyOf(request), merge, unjournaled(call));
-  return merged.metadata!.resourceVersion;
+  const own = (vmi: VirtualMachineInstance) => {
+    if (!concerns(vmi, call.node)) throw notYours();
+    sessions.present(call.node, request.agentInstance);
+    return merge(vmi);
+  };
+  try {
+    const merged = await objects.change(virtualMachineInstances, keyOf(request), own, unjournaled(call));
+    return merged.metadata!.resourceVersion;
+  } catch (error) {
+    if (error instanceof NotFound) throw notYours();
+    throw error;
+  }
+}
+
+/** The instance, if the node may know of it. */
+async function ownInstance({ objects, sessions }: ReportParts, request: ReportRequest, { node }: ReportCall): Promise<VirtualMachineInstance> {
+  const instance = await objects.find(virtualMachineInstances, keyOf(request));
+  if (!instance || !concerns(instance, node)) throw notYours();
+  sessions.present(node, request.agentInstance);
+  return instance;
 }
 
 /** The records themselves tell a repeat, so reports leave no journal entry. */
@@ -86,59 +103,77 @@ function unjournaled({ node: _node, ...call }: ReportCall): Call {
 
 type OwnReport = { report: NodeReport; agentInstance: string };
 
-async function acceptNodeReport({ objects, sessions }: ReportParts, { report, agentInstance }: OwnReport, call: ReportCall): Promise<string> {
+async function acceptNodeReport(parts: ReportParts, { report, agentInstance }: OwnReport, call: ReportCall): Promise<string> {
+  const { objects, sessions } = parts;
   const session = sessions.present(call.node, agentInstance);
   const newer = report.generation > session.reportGeneration;
   session.reportGeneration = Math.max(session.reportGeneration, report.generation);
   try {
     const merge = (node: Parameters<typeof mergeNodeReport>[0]) => (newer ? mergeNodeReport(node, report) : undefined);
     const node = await objects.change(nodes, { name: call.node }, merge, unjournaled(call));
+    if (newer) await tellAnomaly(parts, node, call);
     return node.metadata!.resourceVersion;
   } catch (error) {
-    // Its record was deleted under it: the next Hello makes another.
+    // Its record was deleted under it, and its identity with it.
     if (error instanceof NotFound) sessions.close(session, new Aborted("The node's record was deleted", { reason: "NODE_DELETED" }));
     throw error;
   }
 }
 
+/** More than the administrator has granted is never used; that it is claimed is worth a look. */
+async function tellAnomaly({ recordEvent }: ReportParts, node: Node, call: ReportCall): Promise<void> {
+  const message = beyondCaps(node);
+  if (message === undefined) return;
+  const regarding = ObjectReference.create({ kind: "Node", name: call.node, uid: node.metadata!.uid });
+  const event = Event.create({ regarding, reason: "ReportExceedsCap", message, type: EventType.WARNING, source: "api-server" });
+  await recordEvent(event, unjournaled(call));
+}
+
 /** Only about the node itself and the machines that it holds. */
-async function acceptEvent({ objects, recordEvent }: ReportParts, event: Event, request: ReportRequest, call: ReportCall): Promise<string> {
+async function acceptEvent(parts: ReportParts, event: Event, request: ReportRequest, call: ReportCall): Promise<string> {
   const about = event.regarding;
   if (!about) throw new InvalidArgument([{ path: "event.regarding", message: "is required" }]);
-  const regarding = about.kind === "Node" ? { ...about, name: call.node, namespace: "" } : await held(objects, about, { request, call });
+  const regarding = about.kind === "Node" ? itself(parts, about, { request, call }) : await held(parts, about, { request, call });
   const source = `node/${call.node}`;
   const requestId = `${request.agentInstance}/${request.seq}`;
   // The metadata is the server's to make: an agent could otherwise keep its events from ever being removed.
   const own = { ...event, metadata: undefined, regarding, message: plain(event.message), source };
-  await recordEvent(own, { ...unjournaled(call), requestId, repeatable: true });
+  await parts.recordEvent(own, { ...unjournaled(call), requestId, repeatable: true });
   return "";
 }
 
-const MACHINE_KINDS = ["VirtualMachine", "VirtualMachineInstance"];
+type Reporting = { request: ReportRequest; call: ReportCall };
 
-async function held(objects: Objects, about: ObjectReference, { request, call }: { request: ReportRequest; call: ReportCall }): Promise<ObjectReference> {
-  const key = keyOf(request);
-  const instance = await objects.find(virtualMachineInstances, key);
-  const same = instance?.metadata?.uid === request.vmiUid && about.name === key.name && MACHINE_KINDS.includes(about.kind);
-  if (!same || roleOf(instance, call.node) === undefined) throw notHeld(request, call.node);
-  return { ...about, namespace: key.namespace };
+function itself({ sessions }: ReportParts, { name }: ObjectReference, { request, call }: Reporting): ObjectReference {
+  if (name !== "" && name !== call.node) throw notYours();
+  sessions.present(call.node, request.agentInstance);
+  return ObjectReference.create({ kind: "Node", name: call.node });
 }
 
-function notHeld({ namespace, name }: ReportRequest, node: string): FailedPrecondition {
-  const subject = `virtualmachineinstances/${namespace || "default"}/${name}`;
-  return new FailedPrecondition([{ type: "NOT_OWNER", subject, message: `"${node}" does not hold the machine` }]);
+/** The uid is the record's: an agent's word could put the event beside those of another machine. */
+async function held(parts: ReportParts, about: ObjectReference, { request, call }: Reporting): Promise<ObjectReference> {
+  const instance = await ownInstance(parts, request, call);
+  const { uid, ownerReferences, name, namespace } = instance.metadata!;
+  const uids: Record<string, string | undefined> = {
+    VirtualMachineInstance: uid,
+    VirtualMachine: ownerReferences.find(({ kind }) => kind === "VirtualMachine")?.uid ?? "",
+  };
+  const known = uids[about.kind];
+  if (known === undefined || uid !== request.vmiUid || about.name !== name) throw notYours();
+  return ObjectReference.create({ kind: about.kind, namespace, name, uid: known });
 }
 
 /** Recorded at once the first time, then now and then; what comes between is dropped, as the next one says more. */
 async function acceptProgress(
-  { objects, pace }: ReportParts,
+  parts: ReportParts,
   { migrationUid, progress }: MigrationProgressPart,
   request: ReportRequest,
   call: ReportCall,
 ): Promise<string> {
-  if (!progress || !pace.due(migrationUid)) return "";
+  const { objects, pace } = parts;
   const { namespace, name } = keyOf(request);
-  const instance = await objects.get(virtualMachineInstances, { namespace, name });
+  const instance = await ownInstance(parts, request, call);
+  if (!progress || !pace.due(migrationUid)) return "";
   const migration = instance.status?.migration;
   if (migration?.uid !== migrationUid || migration.sourceNode !== call.node) {
     const subject = `virtualmachineinstances/${namespace}/${name}`;

@@ -15,8 +15,8 @@ export function nodeRecords(parts: ServiceParts) {
 
     getNode: async (request: GetNodeRequest) => ({ node: await records.get(request) }),
 
-    async listNodes(request: ListNodesRequest) {
-      const { items, ...page } = await records.list(request);
+    async listNodes(request: ListNodesRequest, { call }: WithCall) {
+      const { items, ...page } = await records.list(request, call);
       return { ...page, nodes: items };
     },
 

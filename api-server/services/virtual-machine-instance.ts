@@ -20,8 +20,8 @@ export function virtualMachineInstanceRecords(parts: ServiceParts) {
       virtualMachineInstance: await records.get(request),
     }),
 
-    async listVirtualMachineInstances(request: ListVirtualMachineInstancesRequest) {
-      const { items, ...page } = await records.list(request);
+    async listVirtualMachineInstances(request: ListVirtualMachineInstancesRequest, { call }: WithCall) {
+      const { items, ...page } = await records.list(request, call);
       return { ...page, virtualMachineInstances: items };
     },
 

@@ -17,8 +17,8 @@ export function virtualMachineRecords(parts: ServiceParts) {
 
     getVirtualMachine: async (request: GetVirtualMachineRequest) => ({ virtualMachine: await records.get(request) }),
 
-    async listVirtualMachines(request: ListVirtualMachinesRequest) {
-      const { items, ...page } = await records.list(request);
+    async listVirtualMachines(request: ListVirtualMachinesRequest, { call }: WithCall) {
+      const { items, ...page } = await records.list(request, call);
       return { ...page, virtualMachines: items };
     },
 

@@ -16,8 +16,8 @@ export function volumeRecords(parts: ServiceParts) {
 
     getVolume: async (request: GetVolumeRequest) => ({ volume: await records.get(request) }),
 
-    async listVolumes(request: ListVolumesRequest) {
-      const { items, ...page } = await records.list(request);
+    async listVolumes(request: ListVolumesRequest, { call }: WithCall) {
+      const { items, ...page } = await records.list(request, call);
       return { ...page, volumes: items };
     },
 

@@ -3,7 +3,7 @@
  * instance that a node can have claimed was assigned to it, so only those assigned are read afresh, and only when it matters.
  */
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import { roomFor } from "../../lib/capacity.ts";
+import { isRoomy, roomFor } from "../../lib/capacity.ts";
 import type { Around } from "../../lib/capacity.ts";
 import { keyOf } from "../kinds/kind.ts";
 import { nodes } from "../kinds/node.ts";
@@ -46,6 +46,5 @@ export class ClaimTurns {
 
 /** Spares the reads where all that was ever promised fits. */
 function fitsAtWorst(vmi: VirtualMachineInstance, around: Around): boolean {
-  const { neededBytes, freeBytes } = roomFor(vmi, { ...around, atWorst: true });
-  return neededBytes <= freeBytes;
+  return isRoomy(roomFor(vmi, { ...around, atWorst: true }));
 }

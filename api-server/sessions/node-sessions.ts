@@ -3,7 +3,8 @@
  * broken stream makes nobody silent, a lease that ran out does.
  */
 import type { Hello } from "../../gen/drover/agent/v1/agent.ts";
-import { Node, NodeSession as NodeSessionRecord, NodeSessionState } from "../../gen/drover/v1/node.ts";
+import { NodeSession as NodeSessionRecord, NodeSessionState } from "../../gen/drover/v1/node.ts";
+import type { Node } from "../../gen/drover/v1/node.ts";
 import { backoffMs, RETRY } from "../../lib/backoff.ts";
 import { delay } from "../../lib/clock.ts";
 import type { Clock } from "../../lib/clock.ts";
@@ -12,8 +13,11 @@ import type { Logger } from "../../lib/log.ts";
 import type { Random } from "../../lib/random.ts";
 import { nodes } from "../kinds/node.ts";
 import type { Call, Objects } from "../objects.ts";
+import { stands } from "../subresources/identity.ts";
 import { connected, silent } from "../subresources/node.ts";
 import { Leases } from "./leases.ts";
+import { notStanding } from "./node-identities.ts";
+import { notYours } from "./roles.ts";
 import { NodeSession } from "./session.ts";
 
 export const PROTOCOL = 1;
@@ -27,6 +31,9 @@ export type NodeSessionsParts = {
   /** Ends background work. */
   signal: AbortSignal;
 };
+
+/** Who an agent is by its certificate, and the name of that node. */
+export type AgentIdentity = { name: string; uid: string; incarnation: number };
 
 const SESSION_RPC = "/drover.agent.v1.NodeAgentService/Session";
 
@@ -56,20 +63,21 @@ export class NodeSessions {
   }
 
   /** Throws what the agent is to be told: another one has the identity, the host is another one, no common protocol. */
-  async open(name: string, hello: Hello): Promise<NodeSession> {
+  async open(agent: AgentIdentity, hello: Hello): Promise<NodeSession> {
+    const { name, uid, incarnation } = agent;
     if (hello.protocolMin > PROTOCOL || hello.protocolMax < PROTOCOL) {
       throw refused("PROTOCOL_UNSUPPORTED", name, `This server speaks protocol ${PROTOCOL}, the agent ${hello.protocolMin} to ${hello.protocolMax}`);
     }
-    const node = await this.#record(name);
-    requireSameHost(node, hello);
-    const before = this.#requireFree(name, hello);
-    const session = new NodeSession({ id: this.#parts.random.uuid(), node: name, hello });
+    requireSameHost(requireStanding(await this.#parts.objects.find(nodes, { name }), agent), hello);
+    const before = this.#requireFree(agent, hello);
+    // Its first part says whose it is, so that another node's is told from an old one of its own.
+    const session = new NodeSession({ id: `${uid}/${this.#parts.random.uuid()}`, node: name, incarnation, hello });
     // Taken before the commit, so that of two that come at once one is refused.
     this.#live.set(name, session);
     this.leases.grant(name, session.id);
     before?.close(new Aborted("The agent has begun another session", { reason: "SESSION_SUPERSEDED" }));
     try {
-      await this.#writeConnected(session);
+      await this.#writeConnected(session, agent);
     } catch (error) {
       this.leases.revoke(name, session.id);
       this.close(session);
@@ -84,7 +92,14 @@ export class NodeSessions {
     session.close(error);
   }
 
-  renew(name: string, sessionId: string): number {
+  /** Ends what an identity before this incarnation has open; without one, whatever the node has. */
+  endIdentity(name: string, incarnation: number | undefined): void {
+    const session = this.#live.get(name);
+    if (session && session.incarnation !== incarnation) this.close(session, notStanding());
+  }
+
+  renew({ name, uid }: AgentIdentity, sessionId: string): number {
+    if (!sessionId.startsWith(`${uid}/`)) throw notYours();
     if (this.#live.get(name)?.id !== sessionId || !this.leases.renew(name, sessionId)) throw notPresent();
     return this.leases.leaseMs;
   }
@@ -113,33 +128,20 @@ export class NodeSessions {
     for (const session of this.#live.values()) this.close(session, error);
   }
 
-  #requireFree(name: string, hello: Hello): NodeSession | undefined {
+  #requireFree({ name, incarnation }: AgentIdentity, hello: Hello): NodeSession | undefined {
     const before = this.#live.get(name);
-    if (!before || before.closed || !this.leases.holds(name, before.id)) return before;
+    if (!before || before.closed || before.incarnation !== incarnation || !this.leases.holds(name, before.id)) return before;
     // The same process again: the network cut its stream before this server noticed.
     if (before.hello.agentInstance === hello.agentInstance) return before;
     throw new AlreadyExists(`Another agent holds the identity of "${name}"`, { reason: "NODE_IDENTITY_IN_USE", metadata: { node: name } });
   }
 
-  /** A node comes into being when its agent first connects. */
-  async #record(name: string): Promise<Node> {
-    const { objects } = this.#parts;
-    const node = await objects.find(nodes, { name });
-    if (node) return node;
-    try {
-      return await objects.create(nodes, Node.create({ metadata: { name } }), this.#call());
-    } catch (error) {
-      if (error instanceof AlreadyExists) return objects.get(nodes, { name });
-      throw error;
-    }
-  }
-
-  async #writeConnected({ id, node: name, hello }: NodeSession): Promise<void> {
+  async #writeConnected({ id, node: name, hello }: NodeSession, agent: AgentIdentity): Promise<void> {
     const { nodeUid, boot, agentInstance, agentVersion } = hello;
     const since = this.#parts.clock.now();
     const state = NodeSessionState.CONNECTED;
     const record = NodeSessionRecord.create({ state, sessionId: id, nodeUid, boot, agentInstance, agentVersion, since });
-    await this.#parts.objects.change(nodes, { name }, (node) => connected(requireSameHost(node, hello), record), this.#call());
+    await this.#parts.objects.change(nodes, { name }, (node) => connected(requireSameHost(requireStanding(node, agent), hello), record), this.#call());
   }
 
   /** Written until it is, or until the node has another lease. */
@@ -165,6 +167,12 @@ export class NodeSessions {
     const caller = { subject: "api-server", role: "control-plane" } as const;
     return { caller, requestId: "", repeatable: false, rpc: SESSION_RPC, bodyHash: "", validateOnly: false, signal };
   }
+}
+
+/** The store's word, since what the memory knows may be a moment old. */
+function requireStanding(node: Node | undefined, agent: AgentIdentity): Node {
+  if (node === undefined || !stands(node, agent)) throw notStanding();
+  return node;
 }
 
 function requireSameHost(node: Node, { nodeUid }: Hello): Node {

@@ -9,15 +9,18 @@ const COMMANDS_MAX = 64;
 export class NodeSession {
   readonly id: string;
   readonly node: string;
+  /** Of the certificate that it was opened with. */
+  readonly incarnation: number;
   readonly hello: Hello;
   readonly outbox = new Outbox();
   /** Of the node's own reports: an older one never overwrites a newer. */
   reportGeneration = -1;
   readonly #pending = new Map<string, (result: CommandResult | Error) => void>();
 
-  constructor({ id, node, hello }: { id: string; node: string; hello: Hello }) {
+  constructor({ id, node, incarnation, hello }: { id: string; node: string; incarnation: number; hello: Hello }) {
     this.id = id;
     this.node = node;
+    this.incarnation = incarnation;
     this.hello = hello;
   }
 

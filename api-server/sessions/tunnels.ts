@@ -8,6 +8,7 @@ import { Channel } from "../../lib/channel.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { Aborted, InvalidArgument, NotFound, ResourceExhausted, Unavailable } from "../../lib/errors.ts";
 import type { Random } from "../../lib/random.ts";
+import { notYours } from "./roles.ts";
 import type { NodeSession } from "./session.ts";
 
 const ATTACH_TIMEOUT_MS = 5_000;
@@ -47,7 +48,7 @@ export class Tunnels {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #offers = new Map<string, Waiting>();
-  readonly #open = new Map<string, number>();
+  readonly #open = new Map<string, Set<Tunnel>>();
 
   constructor({ clock, random }: { clock: Clock; random: Random }) {
     this.#clock = clock;
@@ -57,13 +58,12 @@ export class Tunnels {
   /** Resolves when the agent has attached; Unavailable when it does not within 5 seconds. */
   async offer(session: NodeSession, offer: Offer): Promise<Tunnel> {
     const { node } = session;
-    if ((this.#open.get(node) ?? 0) >= TUNNELS_PER_NODE_MAX) {
+    if ((this.#open.get(node)?.size ?? 0) >= TUNNELS_PER_NODE_MAX) {
       throw new ResourceExhausted(`The node "${node}" has ${TUNNELS_PER_NODE_MAX} streams open`, { reason: "TOO_MANY_STREAMS" }, 1_000);
     }
     const tunnelId = this.#random.token(ID_LENGTH);
     const tunnel = new Tunnel();
-    this.#count(node, 1);
-    void tunnel.left.then(() => this.#count(node, -1));
+    this.#count(node, tunnel);
     try {
       await this.#attached(session, { tunnelId, ...offer }, tunnel);
       return tunnel;
@@ -101,16 +101,24 @@ export class Tunnels {
     const message = first.done ? undefined : first.value.message;
     if (message?.$case !== "open") throw new InvalidArgument([{ path: "open", message: "must be the first message" }]);
     const waiting = this.#offers.get(message.value.tunnelId);
-    if (waiting?.node !== node) throw new NotFound(`tunnels/${message.value.tunnelId}`);
+    if (waiting?.node !== node) throw notYours();
     this.#offers.delete(message.value.tunnelId);
     waiting.attached();
     return waiting.tunnel;
   }
 
-  #count(node: string, by: number): void {
-    const open = (this.#open.get(node) ?? 0) + by;
-    if (open > 0) this.#open.set(node, open);
-    else this.#open.delete(node);
+  /** Ends all that goes through the node. */
+  cut(node: string, error: Error): void {
+    for (const tunnel of this.#open.get(node) ?? []) tunnel.end(error);
+  }
+
+  #count(node: string, tunnel: Tunnel): void {
+    const open = this.#open.get(node) ?? new Set();
+    this.#open.set(node, open.add(tunnel));
+    void tunnel.left.then(() => {
+      open.delete(tunnel);
+      if (open.size === 0 && this.#open.get(node) === open) this.#open.delete(node);
+    });
   }
 }
 

@@ -2,6 +2,7 @@
  * The whole store in this process, for unit tests and the simulation: deterministic, no timers, no threads. Nothing
  * outlives it; a writer elsewhere in the process sees the same order of commits as with any other adapter.
  */
+import { type Act, type AuditQuery, type AuditRow, type AuditStretch, beginOf, lookThrough, type Mark, seal } from "./audit.ts";
 import { checkWrite, decide, NO_SUCH_REVISION } from "./decide.ts";
 import { BATCH_CHANGES_MAX, type Batch, Feed } from "./feed.ts";
 import { formatRevision, numberOf } from "./revision.ts";
@@ -31,9 +32,13 @@ export class MemoryStore implements Store {
   #newest = new Map<string, Row>();
   #log: Row[] = [];
   #journal = new Map<string, JournalEntry>();
+  #audit: AuditRow[] = [];
+  #auditBegin: Mark;
+  #auditHead: Mark;
 
   constructor({ identity, ringChangesMax }: MemoryOptions) {
     this.identity = identity;
+    this.#auditBegin = this.#auditHead = beginOf(identity.storeId);
     this.#feed = new Feed({ head: 0, compacted: 0, ...(ringChangesMax !== undefined && { ringChangesMax }) });
   }
 
@@ -115,6 +120,26 @@ export class MemoryStore implements Store {
     for (const [id, entry] of this.#journal) if (entry.atMs < atMs) this.#journal.delete(id);
   }
 
+  async appendAudit(acts: readonly Act[]): Promise<void> {
+    this.#checkOpen();
+    for (const act of acts) this.#seal(act, "");
+  }
+
+  async audit(query: AuditQuery): Promise<AuditStretch> {
+    this.#checkOpen();
+    const rows = "after" in query
+      ? this.#audit.filter(({ seq }) => seq > query.after)
+      : this.#audit.filter(({ seq }) => seq < query.before).reverse();
+    return { ...lookThrough(rows, query), begin: this.#auditBegin, head: this.#auditHead };
+  }
+
+  async expireAudit(upTo: Mark): Promise<void> {
+    this.#checkOpen();
+    if (!this.#audit.some(({ seq }) => seq === upTo.seq)) return;
+    this.#audit = this.#audit.filter(({ seq }) => seq > upTo.seq);
+    this.#auditBegin = upTo;
+  }
+
   async close(): Promise<void> {
     this.#feed.close();
   }
@@ -123,7 +148,13 @@ export class MemoryStore implements Store {
     return this.close();
   }
 
-  #append({ key, value, journal }: Write, newest: Row | undefined): Stored {
+  #seal(act: Act, after: Revision): void {
+    const { seq, line, mark } = seal(this.#auditHead, act, after);
+    this.#audit.push({ seq, line });
+    this.#auditHead = mark;
+  }
+
+  #append({ key, value, journal, audit }: Write, newest: Row | undefined): Stored {
     const number = this.#feed.head + 1;
     const revision = this.#revision(number);
     const previous = newest && valueOf(newest);
@@ -135,6 +166,7 @@ export class MemoryStore implements Store {
     this.#newest.set(key, row);
     this.#log.push(row);
     if (journal) this.#journal.set(journal.requestId, { ...journal, after: revision });
+    if (audit) this.#seal(audit, revision);
     this.#feed.append([change]);
     return { key, value: change.type === "put" ? change.value : change.previous, revision };
   }

@@ -5,8 +5,10 @@
 import { closeSync, existsSync, fsyncSync, lstatSync, openSync, readFileSync, readSync, realpathSync, renameSync, rmSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { beginOf } from "./audit.ts";
+import { formatMark } from "./sqlite-audit.ts";
 import type { SqliteFile } from "./sqlite-protocol.ts";
-import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from "./sqlite-schema.ts";
+import { APPLICATION_ID, AUDIT_SCHEMA, SCHEMA, SCHEMA_VERSION } from "./sqlite-schema.ts";
 import { resultCode } from "./sqlite-thread.ts";
 import { lostCommits } from "./sqlite-wal.ts";
 import { DataLoss, StoreInUse, StoreRefused } from "./store.ts";
@@ -92,9 +94,24 @@ function give(path: string, { storeId, incarnation }: SqliteFile["identity"]): v
   const insert = database.prepare("INSERT INTO meta (name, value) VALUES (?, ?)");
   const rows = { store_id: storeId, incarnation, compacted: 0, swept: 0, mark: 0 };
   for (const [name, value] of Object.entries(rows)) insert.run(name, value);
+  beginAudit(database, storeId);
   database.close();
   renameSync(unborn, path);
   syncDirectory(path);
+}
+
+function beginAudit(database: DatabaseSync, storeId: string): void {
+  const insert = database.prepare("INSERT INTO meta (name, value) VALUES (?, ?)");
+  for (const end of ["audit_begin", "audit_head"]) insert.run(end, formatMark(beginOf(storeId)));
+}
+
+/** From a version that is older and known. Either all of it comes to be or nothing. */
+export function upgrade(database: DatabaseSync, storeId: string): void {
+  const { user_version: version } = database.prepare("PRAGMA user_version").get() as { user_version: number };
+  if (version === SCHEMA_VERSION) return;
+  database.exec(`BEGIN IMMEDIATE; ${AUDIT_SCHEMA}`);
+  beginAudit(database, storeId);
+  database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
 }
 
 const MAGIC = "SQLite format 3\0";
@@ -110,7 +127,7 @@ function checkHeader(path: string): void {
   if (length < header.length || header.toString("latin1", 0, MAGIC.length) !== MAGIC) throw refuse("it is no SQLite database");
   if (header.readUInt32BE(68) !== APPLICATION_ID) throw refuse("it is a database of another program");
   const version = header.readUInt32BE(60);
-  if (version !== SCHEMA_VERSION) throw refuse(`its schema is version ${version}, this program knows ${SCHEMA_VERSION}`);
+  if (version < 1 || version > SCHEMA_VERSION) throw refuse(`its schema is version ${version}, this program knows 1 to ${SCHEMA_VERSION}`);
 }
 
 function markerPath(path: string): string {

@@ -1,4 +1,5 @@
 /** What the main thread and the database's threads say to each other: plain data, revisions as numbers. */
+import type { Act, AuditQuery, AuditStretch, Mark } from "./audit.ts";
 import type { Journal, Store } from "./store.ts";
 
 export type SqliteFile = { path: string; identity: Store["identity"]; create: boolean };
@@ -16,7 +17,7 @@ export type SqliteLimits = {
 export type WriterSettings = SqliteFile & { faults: SqliteFaults; limits: SqliteLimits };
 
 export type Opened = { identity: Store["identity"]; path: string; head: number; compacted: number };
-export type WireWrite = { key: string; expected: number | null; value: Uint8Array | null; journal?: Journal; makesRoom?: boolean };
+export type WireWrite = { key: string; expected: number | null; value: Uint8Array | null; journal?: Journal; audit?: Act; makesRoom?: boolean };
 export type WireEntry = { journal: Journal; after: number };
 export type Outcome =
   | { result: "committed"; revision: number; previous?: Uint8Array }
@@ -37,6 +38,8 @@ export type WriterCalls = {
   /** Answers when the mark is durable; the rows go chunk by chunk behind it. */
   compact: { input: number; output: null };
   expireJournal: { input: number; output: null };
+  appendAudit: { input: readonly Act[]; output: null };
+  expireAudit: { input: Mark; output: null };
   faults: { input: SqliteFaults; output: null };
   close: { input: null; output: null };
 };
@@ -49,6 +52,7 @@ export type ReaderCalls = {
   list: { input: ListQuery; output: WirePage };
   changes: { input: { prefix: string; at: number }; output: WireBatch };
   request: { input: string; output: WireEntry | null };
+  audit: { input: AuditQuery; output: AuditStretch };
   journalOf: { input: { key: string; limit: number }; output: WireEntry[] };
   close: { input: null; output: null };
 };

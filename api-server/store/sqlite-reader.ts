@@ -4,6 +4,7 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import { workerData } from "node:worker_threads";
+import { auditReader } from "./sqlite-audit.ts";
 import type { ListQuery, ReaderCalls, WireBatch, WireChange, WirePage, WireRow } from "./sqlite-protocol.ts";
 import { checkedJournalRow, checkedLogRow, type Extent, type JournalRow, LOG_COLUMNS, type LogRow, SELECT_EXTENT } from "./sqlite-schema.ts";
 import { answer } from "./sqlite-thread.ts";
@@ -34,6 +35,7 @@ const liveAt = database.prepare(
 const after = database.prepare(`SELECT ${LOG_COLUMNS} FROM log WHERE revision > ? ORDER BY revision LIMIT ${BATCH_ROWS_MAX}`);
 const entry = database.prepare("SELECT * FROM journal WHERE request_id = ?");
 const entriesOf = database.prepare("SELECT * FROM journal WHERE key = ? ORDER BY after DESC LIMIT ?");
+const readAudit = auditReader(database);
 
 answer<ReaderCalls>({
   head: () => readExtent().head,
@@ -48,6 +50,7 @@ answer<ReaderCalls>({
     const row = entry.get(requestId) as JournalRow | undefined;
     return row ? checkedJournalRow(row) : null;
   },
+  audit: (query) => inSnapshot(() => readAudit(query)),
   journalOf: ({ key, limit }) => (entriesOf.all(key, limit) as JournalRow[]).map(checkedJournalRow),
   close: () => (database.close(), null),
 });

@@ -7,7 +7,10 @@ import { DataLoss, type Journal } from "./store.ts";
 
 /** "DRVR" in the file's header: tells Drover's files from any other program's. */
 export const APPLICATION_ID = 0x44525652;
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
+
+/** New in version 2. Its rows hold each other's hashes; both ends of the chain are in `meta`. */
+export const AUDIT_SCHEMA = "CREATE TABLE audit (seq INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;";
 
 /** Deletions are rows without a value. `previous` is the row that this one superseded, 0 at a creation. */
 export const SCHEMA = `
@@ -27,6 +30,7 @@ export const SCHEMA = `
     subject TEXT NOT NULL, key TEXT NOT NULL, before TEXT NOT NULL, at_ms INTEGER NOT NULL, checksum INTEGER NOT NULL
   ) STRICT;
   CREATE INDEX journal_by_key ON journal (key, after);
+  ${AUDIT_SCHEMA}
 `;
 
 export const LOG_COLUMNS = "log.revision, log.key, log.previous, log.value, log.checksum";

@@ -97,6 +97,7 @@ export function failureOf(error: unknown): Failure {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof DataLoss) return { kind: "corrupt", message };
   if (error instanceof StoreRefused) return { kind: "refused", message };
+  if (error instanceof StoreFull) return { kind: "full", message };
   if (error instanceof StoreInUse) return { kind: "in-use", message };
   const code = resultCode(error);
   if (code === undefined) return { kind: isNoSpace(error) ? "full" : "fault", message };

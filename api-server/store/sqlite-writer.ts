@@ -2,23 +2,28 @@
  * Entry of the one thread that writes. An fsync blocks here and nowhere else. All writes that wait go into one
  * transaction; each is decided inside it in the order of arrival, and nobody hears of an outcome before the COMMIT.
  */
+import { chmodSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { workerData } from "node:worker_threads";
 import { decide } from "./decide.ts";
+import type { Act, Mark } from "./audit.ts";
+import { AuditWriter } from "./sqlite-audit.ts";
 import { checkTail } from "./sqlite-checks.ts";
-import { admit, checkMarker, checkMayBegin, checkWriteAheadLog, lock, realPath, writeMarker } from "./sqlite-files.ts";
+import { admit, checkMarker, checkMayBegin, checkWriteAheadLog, lock, realPath, upgrade, writeMarker } from "./sqlite-files.ts";
 import type { Opened, Outcome, WireWrite, WriterCalls, WriterSettings } from "./sqlite-protocol.ts";
 import { type Extent, SELECT_EXTENT } from "./sqlite-schema.ts";
 import { Spare } from "./sqlite-spare.ts";
 import { openStatements, type Statements } from "./sqlite-statements.ts";
 import { answer, failureOf } from "./sqlite-thread.ts";
+import { formatRevision } from "./revision.ts";
+import { StoreFull } from "./store.ts";
 
-type Writer = { database: DatabaseSync; lock: DatabaseSync; path: string; storeId: string; statements: Statements; head: number; spare: Spare };
+type Writer = { database: DatabaseSync; lock: DatabaseSync; path: string; identity: Opened["identity"]; statements: Statements; audit: AuditWriter; head: number; spare: Spare };
 
 /** The write-ahead log is copied into the file after about this much, outside of any commit that somebody waits for. */
 const CHECKPOINT_BYTES = 16 * 1024 * 1024;
-/** Pages that one write touches beside its value's: log, its index, latest, journal and its indexes. */
-const WRITE_BYTES = 6 * 4096;
+/** Pages that one write touches beside its value's: log, its index, latest, journal and its indexes, audit. */
+const WRITE_BYTES = 7 * 4096;
 const SWEEP_REVISIONS = 2_000;
 const VACUUM_PAGES = 500;
 const SHRINK_PAGES = 10_000;
@@ -36,6 +41,8 @@ answer<WriterCalls>({
   commit: (writes) => commit(writes),
   compact: (mark) => (compact(mark), null),
   expireJournal: (atMs) => (expireJournal(atMs), null),
+  appendAudit: (acts) => (appendAudit(acts), null),
+  expireAudit: (upTo) => (expireAudit(upTo), null),
   faults: (ordered) => ((faults = ordered), null),
   close: () => (close(), null),
 });
@@ -46,6 +53,8 @@ function open(): Opened {
   const held = lock(path);
   try {
     admit({ ...settings, path });
+    // SQLite gives its files beside this one the same mode.
+    chmodSync(path, 0o600);
     checkWriteAheadLog(path);
     return openDatabase(path, held);
   } catch (error) {
@@ -60,10 +69,12 @@ function openDatabase(path: string, held: DatabaseSync): Opened {
   database.exec("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864");
   const extent = checkTail(database);
   const identity = readIdentity(database);
+  upgrade(database, identity.storeId);
   const statements = openStatements(database);
   checkMarker(path, { storeId: identity.storeId, mark: statements.mark("mark") });
   const spare = new Spare(database, path, settings.limits);
-  writer = { database, lock: held, path, storeId: identity.storeId, statements, head: extent.head, spare };
+  const audit = new AuditWriter(database);
+  writer = { database, lock: held, path, identity, statements, audit, head: extent.head, spare };
   if (!spare.hold()) spare.release();
   whenRoom(moveMark);
   sweepSoon();
@@ -72,10 +83,10 @@ function openDatabase(path: string, held: DatabaseSync): Opened {
 
 /** Into the write-ahead log first and beside the file second, so that a log that is lost later is missed at the next open. */
 function moveMark(): void {
-  const { path, storeId, statements } = writer;
+  const { path, identity, statements } = writer;
   const mark = statements.mark("mark") + 1;
   inTransaction(() => statements.setMark("mark", mark));
-  writeMarker(path, { storeId, mark });
+  writeMarker(path, { storeId: identity.storeId, mark });
 }
 
 function readIdentity(database: DatabaseSync): Opened["identity"] {
@@ -111,7 +122,7 @@ function applyRelief(writes: WireWrite[]): Outcome[] {
   return inTransaction(() => writes.map((write) => (makesRoom(write) ? apply(write) : { result: "full" })));
 }
 
-function apply({ key, expected, value, journal }: WireWrite): Outcome {
+function apply({ key, expected, value, journal, audit }: WireWrite): Outcome {
   const { statements } = writer;
   const newest = statements.newestOf(key);
   const done = journal && statements.entryOf(journal.requestId);
@@ -122,20 +133,24 @@ function apply({ key, expected, value, journal }: WireWrite): Outcome {
   const previous = newest === null ? undefined : statements.valueOf(newest);
   statements.append({ revision, key, previous: newest ?? 0, value });
   if (journal) statements.record(journal, revision);
+  if (audit) writer.audit.append(audit, formatRevision(writer.identity.incarnation, revision));
   return { result: "committed", revision, ...(previous && { previous }) };
 }
 
 /** Takes back the numbers that it gave when the transaction does not come to be. */
 function inTransaction<T>(run: () => T): T {
-  const { database, head } = writer;
+  const { database, head, audit } = writer;
   database.exec("BEGIN IMMEDIATE");
   try {
     const result = run();
+    audit.settle();
     if (faults.commitDelayMs !== undefined) Atomics.wait(sleeper, 0, 0, faults.commitDelayMs);
     database.exec("COMMIT");
+    audit.committed();
     return result;
   } catch (error) {
     writer.head = head;
+    audit.rolledBack();
     // A full disk may have rolled back already.
     if (database.isTransaction) database.exec("ROLLBACK");
     throw error;
@@ -218,6 +233,18 @@ function expireJournal(atMs: number): void {
   let gone: number;
   do gone = upkeep(() => inTransaction(() => writer.statements.expire(atMs, EXPIRE_ENTRIES)));
   while (gone > 0);
+}
+
+/** The room that is kept back is not for these. */
+function appendAudit(acts: readonly Act[]): void {
+  if (!writer.spare.hold()) throw new StoreFull("the disk is full");
+  inTransaction(() => {
+    for (const act of acts) writer.audit.append(act, "");
+  });
+}
+
+function expireAudit(upTo: Mark): void {
+  upkeep(() => inTransaction(() => writer.audit.forget(upTo)));
 }
 
 function close(): void {

@@ -4,6 +4,7 @@
  * the store as a whole.
  */
 import type { Clock } from "../../lib/clock.ts";
+import type { Act, AuditQuery, AuditStretch, Mark } from "./audit.ts";
 import { checkWrite, NO_SUCH_REVISION } from "./decide.ts";
 import { type Batch, Feed } from "./feed.ts";
 import type { LiveValues } from "./sqlite-live.ts";
@@ -143,11 +144,11 @@ export class SqliteStore implements Store {
   async commit(write: Write): Promise<Stored> {
     this.#checkOpen();
     checkWrite(write);
-    const { key, expected, journal, makesRoom = false } = write;
+    const { key, expected, journal, audit, makesRoom = false } = write;
     // Copied tight: a view into a larger buffer would carry all of that buffer to the other thread.
     const value = write.value && new Uint8Array(write.value);
     const asked = expected === null ? null : (numberOf(expected, this.identity.incarnation) ?? NO_SUCH_REVISION);
-    const outcome = await this.#queue.add({ key, expected: asked, value, makesRoom, ...(journal && { journal: { ...journal } }) });
+    const outcome = await this.#queue.add({ key, expected: asked, value, makesRoom, ...(journal && { journal: { ...journal } }), ...(audit && { audit }) });
     if (outcome.result === "full") throw new StoreFull("Cannot write: the disk is full, and what room is left is for deletions");
     if (outcome.result === "replayed") throw new RequestReplayed(this.#entry(outcome.entry));
     if (outcome.result === "conflict") {
@@ -185,6 +186,21 @@ export class SqliteStore implements Store {
   async expireJournal(atMs: number): Promise<void> {
     this.#checkOpen();
     await this.#write(() => this.#threads.writer.call("expireJournal", atMs));
+  }
+
+  async appendAudit(acts: readonly Act[]): Promise<void> {
+    this.#checkOpen();
+    if (acts.length > 0) await this.#write(() => this.#threads.writer.call("appendAudit", acts));
+  }
+
+  async audit(query: AuditQuery): Promise<AuditStretch> {
+    this.#checkOpen();
+    return this.#read("audit", query);
+  }
+
+  async expireAudit(upTo: Mark): Promise<void> {
+    this.#checkOpen();
+    await this.#write(() => this.#threads.writer.call("expireAudit", upTo));
   }
 
   /** Orders faults, for tests of what a bad disk does. */

@@ -3,6 +3,8 @@
  * durable when it resolves. Every adapter passes `test/contract/store.ts`.
  */
 
+import type { Act, AuditQuery, AuditStretch, Mark } from "./audit.ts";
+
 /** Opaque outside the store: `<incarnation>.<number>`; `<incarnation>.0` comes before every commit. See `revision.ts`. */
 export type Revision = string;
 
@@ -40,6 +42,8 @@ export type Write = {
   /** `null` deletes, and then `expected` names a revision. The bytes are copied; those of a reader are shared, not to be changed. */
   value: Uint8Array | null;
   journal?: Journal;
+  /** Whose act the change is: appended to the audit in the same transaction. */
+  audit?: Act;
   /** A step towards a deletion: like a deletion, it is written on a full disk too, as far as the room that is kept back goes. */
   makesRoom?: boolean;
 };
@@ -83,6 +87,12 @@ export interface Store extends AsyncDisposable {
   compact(before: Revision): Promise<void>;
   /** Forgets journal entries written before `atMs`. */
   expireJournal(atMs: number): Promise<void>;
+  /** Adds acts that change no object, such as what was refused. Durable when it resolves. Throws StoreFull or DataLoss. */
+  appendAudit(acts: readonly Act[]): Promise<void>;
+  /** A stretch of the audit at one moment, with both ends of its chain. Bounded, so that `reached` may come before `limit`. */
+  audit(query: AuditQuery): Promise<AuditStretch>;
+  /** Forgets entries up to and including this one; the chain goes on from its hash. */
+  expireAudit(upTo: Mark): Promise<void>;
   /** Waits for the writes under way; every watch and every later call ends with StoreClosed. Safe to repeat. */
   close(): Promise<void>;
 }

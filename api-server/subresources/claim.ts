@@ -5,7 +5,7 @@ import type { Node } from "../../gen/drover/v1/node.ts";
 import { Phase, VirtualMachineInstanceStatus } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { OwnerClaim, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Volume } from "../../gen/drover/v1/volume.ts";
-import { roomFor } from "../../lib/capacity.ts";
+import { isRoomy, roomFor } from "../../lib/capacity.ts";
 import { formatBytes } from "../../lib/quantity.ts";
 import { isFinal } from "./phase.ts";
 import { refuse, VMI } from "./refusal.ts";
@@ -42,12 +42,18 @@ export function claim(vmi: VirtualMachineInstance, claiming: Claiming): VirtualM
   return { ...vmi, status: { ...status, claim: { epoch, nodeName, boot, agentInstance } } };
 }
 
-/** Whoever has taken memory already keeps it; a node that has reported nothing yet is not judged. */
+/** Whoever has taken room already keeps it; a node that has reported nothing yet is not judged. */
 export function requireRoom(vmi: VirtualMachineInstance, { node, others }: { node: Node | undefined; others: readonly VirtualMachineInstance[] }): void {
   if (!node?.status?.report) return;
-  const { neededBytes, freeBytes } = roomFor(vmi, { node, others });
-  if (neededBytes <= freeBytes) return;
-  const message = `It needs ${formatBytes(neededBytes)} of memory and "${node.metadata?.name}" has ${formatBytes(Math.max(0, freeBytes))} left`;
+  const room = roomFor(vmi, { node, others });
+  if (isRoomy(room)) return;
+  const { needed, free, places } = room;
+  if (places < 1) refuse("NO_CAPACITY", { plural: VMI, object: vmi }, `"${node.metadata?.name}" has as many machines as it is granted`);
+  const [name, left] = [node.metadata?.name, { memory: formatBytes(Math.max(0, free.memoryBytes)), cpus: Math.max(0, free.cpus) }];
+  const message =
+    needed.memoryBytes > free.memoryBytes
+      ? `It needs ${formatBytes(needed.memoryBytes)} of memory and "${name}" has ${left.memory} left`
+      : `It needs ${needed.cpus} virtual processors and "${name}" has ${left.cpus} left`;
   refuse("NO_CAPACITY", { plural: VMI, object: vmi }, message);
 }
 

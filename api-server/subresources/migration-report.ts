@@ -68,7 +68,7 @@ export function mergeTargetReport(
     ...report,
     generation: (current?.generation ?? 0) + 1,
     message: plain(report.message),
-    libvirtUri: plain(report.libvirtUri),
+    doorAddress: plain(report.doorAddress),
     memoryUri: plain(report.memoryUri),
     agentInstance: reporter.agentInstance,
     // A generation that the source has not reached cannot have been seen.
@@ -93,7 +93,7 @@ const FOLLOWS = {
 } as const satisfies Record<MigrationTargetState, readonly MigrationTargetState[]> as Record<MigrationTargetState, readonly MigrationTargetState[]>;
 
 const sameTarget = (a: MigrationTargetReport, b: MigrationTargetReport): boolean =>
-  a.state === b.state && a.peerGeneration === b.peerGeneration && a.message === b.message && a.libvirtUri === b.libvirtUri &&
+  a.state === b.state && a.peerGeneration === b.peerGeneration && a.message === b.message && a.doorAddress === b.doorAddress &&
   a.memoryUri === b.memoryUri && a.agentInstance === b.agentInstance;
 
 type Side = "source" | "target";

@@ -1,7 +1,8 @@
-/** What administrators and agents do to a node's record: cordon, fence, session, report. Pure. */
+/** What administrators and agents do to a node's record: cordon, fence, session, report. Its identity is in `identity.ts`. Pure. */
 import { NodeReport, NodeSessionState, NodeSpec, NodeStatus } from "../../gen/drover/v1/node.ts";
 import type { Node, NodeFence, NodeSession } from "../../gen/drover/v1/node.ts";
 import { InvalidArgument } from "../../lib/errors.ts";
+import { formatBytes, quantityBytes } from "../../lib/quantity.ts";
 import { NODE, refuse } from "./refusal.ts";
 import { boundedNodeReport } from "./untrusted.ts";
 
@@ -54,6 +55,17 @@ export function mergeNodeReport(node: Node, report: NodeReport): Node | undefine
   const status = statusOf(node);
   const bounded = boundedNodeReport(report);
   return status.report && sameReport(status.report, bounded) ? undefined : { ...node, status: { ...status, report: bounded } };
+}
+
+/** Which of the administrator's caps the report is beyond; undefined when it is within all of them. */
+export function beyondCaps({ spec, status }: Node): string | undefined {
+  const { maxCpus = 0, maxMemory = "" } = spec ?? {};
+  const { cpus = 0, memoryBytes = 0 } = status?.report ?? {};
+  const beyond = [
+    maxCpus > 0 && cpus > maxCpus && `${cpus} processors where ${maxCpus} are granted`,
+    maxMemory !== "" && memoryBytes > quantityBytes(maxMemory) && `${formatBytes(memoryBytes)} of memory where ${maxMemory} are granted`,
+  ].filter((each) => each !== false);
+  return beyond.length === 0 ? undefined : `The agent reports ${beyond.join(" and ")}: no more than that is used`;
 }
 
 function sameReport(a: NodeReport, b: NodeReport): boolean {

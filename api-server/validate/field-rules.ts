@@ -17,7 +17,9 @@ const LINES_ALLOWED: ReadonlySet<string> = new Set([
   "drover.v1.SecretValue.value",
   "drover.v1.Event.message",
   "drover.v1.ConfirmFencedRequest.reason",
+  "drover.v1.SignUserCertificateRequest.csr_pem",
   "drover.v1.ObjectMeta.annotations",
+  ...["EnrollRequest", "RenewCertificateRequest"].flatMap((request) => [`drover.agent.v1.${request}.csr_pem`, `drover.agent.v1.${request}.migration_csr_pem`]),
 ]);
 
 // eslint-disable-next-line no-control-regex

@@ -1,5 +1,5 @@
 /** Bytes that are no message of their type: handed on as a value, so that they are refused like every other bad input. */
-import { InvalidArgument } from "../../lib/errors.ts";
+import { ApiError, InvalidArgument } from "../../lib/errors.ts";
 
 export class Undecodable {
   readonly cause: unknown;
@@ -8,7 +8,9 @@ export class Undecodable {
   }
 }
 
-export function unreadable(typeName: string, cause: unknown): InvalidArgument {
+export function unreadable(typeName: string, cause: unknown): ApiError {
+  // Such as its size: nobody tried to read it.
+  if (cause instanceof ApiError) return cause;
   const error = new InvalidArgument([{ path: "request", message: `must be a ${typeName}: its bytes cannot be read as one` }], "UNDECODABLE");
   error.cause = cause;
   return error;

@@ -1,7 +1,7 @@
 /** `node ...`: what an administrator does to hosts. */
 import { createInterface } from "node:readline/promises";
 import { NodeServiceDefinition } from "../../gen/drover/v1/node.ts";
-import { command, text, toggle } from "../command.ts";
+import { command, duration, text, toggle } from "../command.ts";
 import { CommandFailed, UsageError } from "../failure.ts";
 import { nodes } from "../kinds/node.ts";
 import { objectName } from "../print.ts";
@@ -70,6 +70,37 @@ export const confirmFenced = command({
     await mutate(session, (requestId, signal) =>
       nodesOf(session).confirmFenced({ name, typedName, reason, requestId, validateOnly: false }, { signal }));
     session.out.line(`${objectName(nodes, name)} confirmed as fenced`);
+  },
+});
+
+const TOKEN_MS = 600_000;
+
+export const createToken = command({
+  path: ["node", "token", "create"],
+  summary: "Make the token by which a host becomes a node; it is shown once and can be used once",
+  args: ["<node>"],
+  flags: { ttl: duration("--ttl <duration>", "how long it can be used, at most 1h", TOKEN_MS) },
+  more: `On the host: drover-node-agent join SERVER TOKEN. Whoever has the token can be the node. It takes the place of the
+token before. Where the node has an agent already, that one is put out when the token is used.`,
+  async run({ args, flags, session }) {
+    const name = plainName(args[0]!);
+    const ttlSeconds = Math.ceil(flags.ttl / 1_000);
+    const { token, expireTime } = await mutate(session, (requestId, signal) =>
+      nodesOf(session).createNodeToken({ name, ttlSeconds, requestId, validateOnly: false }, { signal }));
+    session.out.line(token);
+    session.out.remark(`for ${objectName(nodes, name)}, until ${expireTime?.toISOString() ?? ""}; it is not shown again`);
+  },
+});
+
+export const revoke = command({
+  path: ["node", "revoke"],
+  summary: "Put a node's agent out at once, until it joins with a new token; what runs there runs on",
+  args: ["<node>"],
+  flags: {},
+  async run({ args, session }) {
+    const name = plainName(args[0]!);
+    await mutate(session, (requestId, signal) => nodesOf(session).revokeNode({ name, requestId, validateOnly: false }, { signal }));
+    session.out.line(`${objectName(nodes, name)} revoked`);
   },
 });
 

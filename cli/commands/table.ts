@@ -16,8 +16,21 @@ const LOADERS: Record<string, Loader> = {
   logs: async () => [(await import("./console.ts")).logs],
   console: async () => [(await import("./console.ts")).console_],
   node: async () => {
-    const { nodeList, cordon, uncordon, confirmFenced } = await import("./node.ts");
-    return [nodeList, cordon, uncordon, confirmFenced];
+    const { nodeList, cordon, uncordon, confirmFenced, createToken, revoke } = await import("./node.ts");
+    return [nodeList, cordon, uncordon, confirmFenced, createToken, revoke];
+  },
+  login: async () => [(await import("./login.ts")).login],
+  context: async () => {
+    const { contextList, contextUse } = await import("./login.ts");
+    return [contextList, contextUse];
+  },
+  auth: async () => {
+    const { whoami, canI, tokenCreate, tokenList, tokenRevoke, certificate } = await import("./auth.ts");
+    return [whoami, canI, tokenCreate, tokenList, tokenRevoke, certificate];
+  },
+  audit: async () => {
+    const { auditList, auditExport, auditVerify } = await import("./audit.ts");
+    return [auditList, auditExport, auditVerify];
   },
   explain: async () => [(await import("./explain.ts")).explain],
   events: async () => [(await import("./events.ts")).events],

@@ -1,7 +1,7 @@
 /** `version`: of this command, and whether the server answers. */
 import { readFileSync } from "node:fs";
 import { Metadata } from "nice-grpc-common";
-import { NamespaceServiceDefinition, ListNamespacesRequest } from "../../gen/drover/v1/namespace.ts";
+import { AuthServiceDefinition } from "../../gen/drover/v1/auth.ts";
 import { deadline } from "../../lib/clock.ts";
 import { command } from "../command.ts";
 import { describeFailure } from "../failure.ts";
@@ -31,9 +31,8 @@ async function serverWord(session: Session): Promise<string> {
   using limited = deadline(session.clock, ANSWER_WITHIN_MS, session.signal);
   let header = new Metadata();
   try {
-    const request = ListNamespacesRequest.create({ pageSize: 1 });
     const onHeader = (given: Metadata) => (header = given);
-    await session.connection.client(NamespaceServiceDefinition).listNamespaces(request, { signal: limited.signal, onHeader });
+    await session.connection.client(AuthServiceDefinition).whoAmI({}, { signal: limited.signal, onHeader });
     return header.get("drover-version") ?? "answers";
   } catch (error) {
     return describeFailure(error, undefined)[0]!.replace(/^error: /, "not reachable: ");

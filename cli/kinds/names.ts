@@ -13,9 +13,16 @@ const KINDS: readonly Entry[] = [
   { names: ["namespace", "namespaces", "ns"], load: async () => (await import("./namespace.ts")).namespaces },
   { names: ["volume", "volumes", "vol", "vols"], load: async () => (await import("./volume.ts")).volumes },
   { names: ["event", "events", "ev"], load: async () => (await import("./event.ts")).events },
+  { names: ["role", "roles"], load: async () => (await import("./role.ts")).roles },
+  { names: ["rolebinding", "rolebindings", "rb"], load: async () => (await import("./role-binding.ts")).roleBindings },
 ];
 
-export const KIND_NAMES = KINDS.map(({ names }) => `${names[0]} (${names.slice(2).join(", ")})`).join(", ");
+export const KIND_NAMES = KINDS.map(({ names: [name, , ...short] }) => (short.length === 0 ? name : `${name} (${short.join(", ")})`)).join(", ");
+
+/** What the API calls a kind that people name in any of its words; other words stay as they are. */
+export async function kindWord(name: string): Promise<string> {
+  return KINDS.some(({ names }) => names.includes(name.toLowerCase())) ? (await kindNamed(name)).kind : name;
+}
 
 export async function kindNamed(name: string): Promise<Kind> {
   const entry = KINDS.find(({ names }) => names.includes(name.toLowerCase()));

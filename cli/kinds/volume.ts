@@ -17,6 +17,7 @@ export const volumes: Kind<Volume> = {
     { title: "POOL", cell: ({ spec }) => spec?.pool || spec?.poolId || "" },
     { title: "IMAGE", cell: ({ spec }) => spec?.image ?? "" },
     { title: "HELD-BY", cell: ({ status }) => (status?.holder ? `${status.holder.namespace}/${status.holder.name}` : "") },
+    { title: "NAMESPACE", cell: ({ spec }) => spec?.namespace ?? "" },
     ageColumn,
     { title: "EPOCH", wide: true, cell: ({ status }) => (status?.holder ? String(status.holder.epoch) : "") },
     { title: "POOL-ID", wide: true, cell: ({ spec }) => spec?.poolId ?? "" },

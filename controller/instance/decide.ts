@@ -13,7 +13,7 @@ import { resolveHardware } from "../scheduler/hardware.ts";
 import { explain, schedule } from "../scheduler/schedule.ts";
 import type { Snapshot } from "../scheduler/snapshot.ts";
 import { isFinal, isGone } from "../virtual-machine/run-end.ts";
-import { heldBy, holderOf, liveMigrationFault, volumesFor, writableDisks } from "./volumes.ts";
+import { foreignVolume, heldBy, holderOf, liveMigrationFault, volumesFor, writableDisks } from "./volumes.ts";
 import { sameMessage } from "../same.ts";
 
 /** A look at the fleet now and then, for what no change announces. */
@@ -96,7 +96,9 @@ function place(observed: Observed): Decision {
   const snapshot = observed.snapshot();
   const { chosen, reasons } = schedule(snapshot, wanted);
   if (!chosen) return waiting(instance, fails("Scheduled", "Unschedulable", explain(reasons)), now, "FailedScheduling");
-  const volumes = volumesFor(spec, chosen.node, observed.volume);
+  const foreign = foreignVolume(instance, chosen.node, observed.volume);
+  if (foreign) return waiting(instance, fails("VolumesHeld", "VolumeOfAnotherNamespace", elsewhere(foreign)), now, "VolumeOfAnotherNamespace");
+  const volumes = volumesFor(instance, chosen.node, observed.volume);
   const taken = volumes.find((volume) => holderOf(volume, instance) === "other");
   if (taken) return waiting(instance, fails("VolumesHeld", "VolumeInUse", inUse(taken)), now, "VolumeInUse");
   const nodes = snapshot.map(({ node }) => node);
@@ -108,6 +110,9 @@ function disksOf({ instance, volumesOfImage }: Observed) {
     .map(({ pool, image }) => ({ pool, poolIds: volumesOfImage(pool, image).map(({ spec }) => spec.poolId) }))
     .filter(({ poolIds }) => poolIds.length > 0);
 }
+
+/** Not whose it is: that namespace may be none of the reader's business. */
+const elsewhere = ({ spec }: VolumeRecord): string => `the image ${spec.image} in pool ${spec.pool || spec.poolId} belongs to another namespace`;
 
 const inUse = ({ spec, status }: VolumeRecord): string =>
   `the image ${spec.image} in pool ${spec.pool || spec.poolId} is held by ${status.holder?.namespace ?? ""}/${status.holder?.name ?? ""}`;

@@ -1,5 +1,5 @@
 /** Gathers what one instance's decision is made on. */
-import { capacityOf, roomFor } from "../../lib/capacity.ts";
+import { capacityOf, isRoomy, roomFor } from "../../lib/capacity.ts";
 import type { Context } from "../context.ts";
 import { isFenced, isSilent } from "../node/liveness.ts";
 import type { Instance, Machine, NodeRecord } from "../objects.ts";
@@ -33,15 +33,15 @@ export function observe(key: string, context: Context): Observed | undefined {
 function isCrowdedOut(instance: Instance, node: NodeRecord, { caches, load }: Context): boolean {
   if (instance.status.claim || !node.status.report) return false;
   const { name } = node.metadata;
-  if (load.on(name).memoryBytes <= capacityOf(node).memoryBytes) return false;
-  const { neededBytes, freeBytes } = roomFor(instance, { node, others: caches.instances.by("node", name) });
-  return neededBytes > freeBytes;
+  const { memoryBytes, cpus, machines } = capacityOf(node);
+  const taken = load.on(name);
+  if (taken.memoryBytes <= memoryBytes && taken.cpus <= cpus && taken.machines <= machines) return false;
+  return !isRoomy(roomFor(instance, { node, others: caches.instances.by("node", name) }));
 }
 
-export function snapshotFor(instance: Instance, { caches, load, limits }: Context) {
+export function snapshotFor(instance: Instance, { caches, load }: Context) {
   return takeSnapshot(caches.nodes.list(), {
     loadOn: (name) => load.onWithout(name, instance),
-    cpuAllocationRatio: limits.cpuAllocationRatio,
   });
 }
 

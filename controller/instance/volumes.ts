@@ -29,15 +29,39 @@ export function writableDisks({ domain, volumes }: InstanceSpec): PoolDisk[] {
   return volumes.flatMap(({ name, source }) => (source?.$case === "disk" && !readonly(name) ? [source.value] : []));
 }
 
+type Find = (name: string) => VolumeRecord | undefined;
+
 /** The volumes to hold before a start on the node; `find` looks a recorded one up. */
-export function volumesFor(spec: InstanceSpec, node: NodeRecord, find: (name: string) => VolumeRecord | undefined): VolumeRecord[] {
+export function volumesFor({ metadata, spec }: Instance, node: NodeRecord, find: Find): VolumeRecord[] {
   const wanted = writableDisks(spec).map(({ pool, image }) => {
-    const poolId = node.status.report?.pools.find(({ name }) => name === pool)?.id ?? "";
+    const poolId = poolIdOn(node, pool);
     const name = volumeName(poolId, image);
-    return find(name) ?? newVolume(name, VolumeSpec.create({ poolId, image, pool }));
+    return find(name) ?? newVolume(name, VolumeSpec.create({ poolId, image, pool, namespace: metadata.namespace }));
   });
   return wanted.filter((volume, index) => wanted.findIndex(({ metadata }) => metadata.name === volume.metadata.name) === index);
 }
+
+/** An image that the instance names, in whatever part, and that another namespace's machines write to. */
+export function foreignVolume({ metadata, spec }: Instance, node: NodeRecord, find: Find): VolumeRecord | undefined {
+  return imagesOf(spec)
+    .map(({ pool, image }) => find(volumeName(poolIdOn(node, pool), image)))
+    .find((volume) => volume !== undefined && volume.spec.namespace !== "" && volume.spec.namespace !== metadata.namespace);
+}
+
+type Image = { pool: string; image: string };
+
+function imagesOf({ domain, volumes }: InstanceSpec): Image[] {
+  const disks = volumes.flatMap(({ source }): Image[] => {
+    if (source?.$case !== "disk") return [];
+    const { pool, image, baseImage } = source.value;
+    return [{ pool, image }, { pool, image: baseImage }];
+  });
+  const boot = domain.firmware?.kernelBoot;
+  const files = boot ? [boot.kernel, boot.initrd].map((image) => ({ pool: boot.pool, image })) : [];
+  return [...disks, ...files].filter(({ image }) => image !== "");
+}
+
+const poolIdOn = (node: NodeRecord, pool: string): string => node.status.report?.pools.find(({ name }) => name === pool)?.id ?? "";
 
 const newVolume = (name: string, spec: VolumeSpec): VolumeRecord => ({ metadata: ObjectMeta.create({ name }), spec, status: VolumeStatus.create() });
 

@@ -96,10 +96,16 @@ const moves: Record<Exclude<Move, "nothing" | "admit">, (acting: Acting) => Inst
   close: ({ instance }) => closed(instance),
 };
 
-function act({ move }: Step, { instance, grant, target, migration }: Evidence, now: Date): Action[] {
+function act({ move }: Step, evidence: Evidence, now: Date): Action[] {
+  const { instance, grant } = evidence;
   if (move === "nothing" || !instance) return [];
-  if (move === "admit") return target?.chosen ? [{ do: "put-instance", instance: admitted(instance, migration, target.chosen.name) }] : [];
+  if (move === "admit") return admit(evidence, instance);
   return grant ? [{ do: "put-instance", instance: moves[move]({ instance, grant, now }) }] : [];
+}
+
+function admit({ target, migration, node }: Evidence, instance: Instance): Action[] {
+  const chosen = target?.chosen && node(target.chosen.name);
+  return chosen ? [{ do: "put-instance", instance: admitted(instance, migration, { source: node(instance.status.nodeName), target: chosen }) }] : [];
 }
 
 function recheck({ elapsedMs, target, place }: Evidence, phase: MigrationPhase): number | undefined {

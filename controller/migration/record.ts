@@ -14,18 +14,27 @@ import {
 import { MigrationPhase } from "../../gen/drover/v1/migration.ts";
 import { holds, withFacts } from "../conditions.ts";
 import { isKnown } from "../known.ts";
-import type { Instance, Migration } from "../objects.ts";
+import type { Instance, Migration, NodeRecord } from "../objects.ts";
 import type { KnownPhase } from "./story.ts";
 
-/** The instance with this migration entered; the target's grant is above every epoch ever granted. */
-export function admitted(instance: Instance, migration: Migration, targetNode: string): Instance {
+export type Ends = { source: NodeRecord | undefined; target: NodeRecord };
+
+/**
+ * The instance with this migration entered; the target's grant is above every epoch ever granted. Which certificates may
+ * meet at the target's door is settled here: a node that is enrolled anew is no party to it any more.
+ */
+export function admitted(instance: Instance, migration: Migration, { source, target }: Ends): Instance {
   const { status } = instance;
   const targetEpoch = status.lastGrantedEpoch + 1;
   const grant = InstanceMigration.create({
+    sourceNodeUid: source?.metadata.uid ?? "",
+    sourceIncarnation: source?.status.identity?.incarnation ?? 0,
+    targetNodeUid: target.metadata.uid,
+    targetIncarnation: target.status.identity?.incarnation ?? 0,
     uid: migration.metadata.uid,
     name: migration.metadata.name,
     sourceNode: status.nodeName,
-    targetNode,
+    targetNode: target.metadata.name,
     sourceEpoch: status.epoch,
     targetEpoch,
     bandwidthMibPerSecond: migration.spec.bandwidthMibPerSecond,

@@ -8,8 +8,12 @@ import { conditionOf, fails, holds, unknown, withFacts } from "../conditions.ts"
 import type { Fact } from "../conditions.ts";
 import { isKnown } from "../known.ts";
 import type { NodeRecord } from "../objects.ts";
+import { CERTIFICATE_MS } from "../../lib/pki/lifetime.ts";
 import { isFenced, isSilent } from "./liveness.ts";
 import { sameMessage } from "../same.ts";
+
+/** An agent renews at half of a certificate's life; with less than this left, it has failed to for long. */
+const EXPIRING_MS = CERTIFICATE_MS / 4;
 
 export type Observed = {
   node: NodeRecord;
@@ -24,12 +28,31 @@ export function decide({ node, instances, now }: Observed): Decision {
   const freed = isFenced(node) && instances === 0;
   const next: NodeStatus = {
     ...status,
-    conditions: withFacts(status.conditions, [readiness(node), schedulability(node), fencing(node, instances)], now),
+    conditions: withFacts(status.conditions, [readiness(node), schedulability(node), fencing(node, instances), ...certification(node, now)], now),
     fenceDoneId: freed ? (status.fence?.id ?? "") : status.fenceDoneId,
   };
-  if (sameMessage(NodeStatus, next, status)) return NOTHING;
+  const recheckMs = certificateChangesInMs(node, now);
+  if (sameMessage(NodeStatus, next, status)) return { ...NOTHING, recheckMs };
   const after = { ...node, status: next };
-  return { actions: [{ do: "put-node", node: after }, ...notices(node, after)] };
+  return { actions: [{ do: "put-node", node: after }, ...notices(node, after)], recheckMs };
+}
+
+/** Nothing is said of a node that has never been enrolled. */
+function certification({ status }: NodeRecord, now: Date): Fact[] {
+  const { incarnation = 0, revoked = false, certificateExpireTime } = status.identity ?? {};
+  if (revoked) return [fails("CertificateValid", "Revoked", "its agent may not connect until it joins again with a token")];
+  if (incarnation === 0 || certificateExpireTime === undefined) return [];
+  const ends = certificateExpireTime.toISOString();
+  const leftMs = certificateExpireTime.getTime() - now.getTime();
+  if (leftMs <= 0) return [fails("CertificateValid", "Expired", `its agent's certificate ended on ${ends}: it joins again with a token`)];
+  return [leftMs < EXPIRING_MS ? fails("CertificateValid", "Expiring", `its agent has not renewed its certificate, which ends on ${ends}`) : holds("CertificateValid", "Valid")];
+}
+
+/** When the certificate's condition changes by time alone. */
+function certificateChangesInMs({ status }: NodeRecord, now: Date): number | undefined {
+  const ends = status.identity?.certificateExpireTime?.getTime();
+  if (ends === undefined) return undefined;
+  return [ends - EXPIRING_MS, ends].map((at) => at - now.getTime() + 1).find((inMs) => inMs > 0);
 }
 
 function readiness(node: NodeRecord): Fact {
@@ -57,6 +80,10 @@ function notices(before: NodeRecord, after: NodeRecord): Action[] {
   const said: Pick<Notice, "reason" | "message" | "type">[] = [];
   if (is?.status === ConditionStatus.TRUE && was !== is.status) said.push({ reason: "NodeReady", message: "its agent is connected", type: NORMAL });
   if (is?.status === ConditionStatus.UNKNOWN && was === ConditionStatus.TRUE) said.push({ reason: "NodeSilent", message: is.message, type: WARNING });
+  const valid = [before, after].map(({ status }) => conditionOf(status.conditions, "CertificateValid"));
+  if (valid[1]?.status === ConditionStatus.FALSE && valid[0]?.reason !== valid[1].reason) {
+    said.push({ reason: `Certificate${valid[1].reason}`, message: valid[1].message, type: WARNING });
+  }
   if (after.status.fenceDoneId !== before.status.fenceDoneId) said.push({ reason: "Fenced", message: "all its machines are freed", type: WARNING });
   return said.map((one) => ({ do: "notify", notice: { kind: "Node", about: after, ...one } }));
 }

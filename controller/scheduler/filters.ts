@@ -38,6 +38,7 @@ const filters: Record<string, Filter> = {
     (disks ?? []).every(({ pool, poolIds }) => poolIds.includes(node.status.report?.pools.find(({ name }) => name === pool)?.id ?? "")),
   "too little free memory": ({ freeMemoryBytes }, { demand }) => freeMemoryBytes >= demand.memoryBytes,
   "too few free processors": ({ freeCpus }, { demand }) => freeCpus >= demand.cpus,
+  "too many machines": ({ freePlaces }) => freePlaces >= 1,
   "too many incoming migrations": ({ inbound }, { inboundPerNode }) => inboundPerNode === undefined || inbound < inboundPerNode,
 };
 

@@ -10,6 +10,7 @@ import type { Instance } from "../objects.ts";
 import { isGone } from "../virtual-machine/run-end.ts";
 
 export type Load = {
+  machines: number;
   memoryBytes: number;
   cpus: number;
   /** Open migrations to the node and away from it. */
@@ -19,7 +20,7 @@ export type Load = {
 
 export type Share = Load & { node: string };
 
-const NO_LOAD: Load = { memoryBytes: 0, cpus: 0, inbound: 0, outbound: 0 };
+const NO_LOAD: Load = { machines: 0, memoryBytes: 0, cpus: 0, inbound: 0, outbound: 0 };
 
 /** Nodes that an instance takes room on, or that have a say in what becomes of it. */
 export function nodesOf({ status }: Instance): string[] {
@@ -38,11 +39,12 @@ export function sharesOf(instance: Instance): Share[] {
   const taken = nodesOf(instance).filter((node) => !gone || (moves && node === targetNode));
   if (taken.length === 0) return [];
   const demand = demandOf(instance.spec);
-  return taken.map((node) => ({ node, ...demand, inbound: Number(moves && node === targetNode), outbound: Number(moves && node === sourceNode) }));
+  return taken.map((node) => ({ node, machines: 1, ...demand, inbound: Number(moves && node === targetNode), outbound: Number(moves && node === sourceNode) }));
 }
 
 /** Sums are whole numbers, so that taking a share out again leaves exactly what was there before. */
 export const plus = (load: Load, share: Load, sign: 1 | -1 = 1): Load => ({
+  machines: load.machines + sign * share.machines,
   memoryBytes: load.memoryBytes + sign * share.memoryBytes,
   cpus: load.cpus + sign * share.cpus,
   inbound: load.inbound + sign * share.inbound,

@@ -9,6 +9,8 @@ export type Candidate = {
   memoryBytes: number;
   freeMemoryBytes: number;
   freeCpus: number;
+  /** Machines that may still come there. */
+  freePlaces: number;
   /** Open migrations to it and away from it. */
   inbound: number;
   outbound: number;
@@ -19,18 +21,19 @@ export type Snapshot = readonly Candidate[];
 /** `loadOn` is what others take from a node. */
 export function takeSnapshot(
   nodes: readonly NodeRecord[],
-  { loadOn, cpuAllocationRatio }: { loadOn: (node: string) => Load; cpuAllocationRatio: number },
+  { loadOn }: { loadOn: (node: string) => Load },
 ): Snapshot {
   return nodes.map((node) => {
     const { name } = node.metadata;
-    const { memoryBytes, cpus } = capacityOf(node);
+    const { memoryBytes, cpus, machines } = capacityOf(node);
     const taken = loadOn(name);
     return {
       node,
       name,
       memoryBytes,
       freeMemoryBytes: memoryBytes - taken.memoryBytes,
-      freeCpus: cpus * cpuAllocationRatio - taken.cpus,
+      freeCpus: cpus - taken.cpus,
+      freePlaces: machines - taken.machines,
       inbound: taken.inbound,
       outbound: taken.outbound,
     };

@@ -14,7 +14,7 @@ export type { Location, ManifestFault } from "./source.ts";
 export const API_VERSION = "drover.dev/v1";
 const KUBEVIRT = "kubevirt.io/v1";
 
-const KINDS = ["VirtualMachine", "VirtualMachineInstance", "VirtualMachineInstanceMigration", "Node", "Namespace", "Volume"] as const;
+const KINDS = ["VirtualMachine", "VirtualMachineInstance", "VirtualMachineInstanceMigration", "Node", "Namespace", "Volume", "Role", "RoleBinding"] as const;
 const KUBEVIRT_KINDS: readonly string[] = KINDS.slice(0, 3);
 
 /** `status` is what the system says and is dropped, as kubectl does. */

@@ -16,17 +16,18 @@ import { graphics } from "./devices/graphics.ts";
 import { networkInterface } from "./devices/interface.ts";
 import { memoryBalloon } from "./devices/memory-balloon.ts";
 import { randomness } from "./devices/randomness.ts";
-import { element, InvalidDomain, serialize } from "./element.ts";
+import { element, InvalidDomain } from "./element.ts";
 import type { Element } from "./element.ts";
 import { firmware, systemInformation } from "./firmware.ts";
 import { domainName, machineIdentity } from "./identity.ts";
 import { memory } from "./memory.ts";
 import { metadataElement } from "./metadata.ts";
 import type { DomainParts } from "./parts.ts";
+import { verifiedXml } from "./verified-xml.ts";
 
 /** Throws InvalidDomain when no domain can be made of the instance. */
 export function domainXml(parts: DomainParts): string {
-  return serialize(domain(parts));
+  return verifiedXml(domain(parts));
 }
 
 function domain(parts: DomainParts): Element {

@@ -67,6 +67,8 @@ export type HostInventory = {
   cpuModels: { domainType: string; usable: string[]; hostModel?: string; hostPassthrough: boolean; maximum: boolean };
   /** Names of active libvirt networks. */
   networks: string[];
+  /** Whom QEMU runs as, where libvirt says so. */
+  qemuOwner?: { uid: number; gid: number };
 };
 
 export type MigrateOptions = {

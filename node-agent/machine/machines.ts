@@ -1,7 +1,9 @@
 /** All machines of this node: a driver for each that a record or a domain here speaks of, fed with what happens. */
 import type { Assignment, TunnelOffer } from "../../gen/drover/agent/v1/agent.ts";
 import { AssignmentRole } from "../../gen/drover/agent/v1/agent.ts";
+import { MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { every } from "../../lib/clock.ts";
+import type { OpenMigration } from "../door/doors.ts";
 import { parseInstanceMetadata } from "../domain/metadata.ts";
 import type { Domain, HypervisorEvent } from "../libvirt/hypervisor.ts";
 import { admit } from "./admission.ts";
@@ -20,6 +22,7 @@ export class Machines {
   /** Assigned in the present session. */
   #assigned = new Set<string>();
   #strangers: string[] = [];
+  #doorsKnown: string | undefined;
 
   constructor(tools: Tools) {
     this.#tools = tools;
@@ -58,6 +61,7 @@ export class Machines {
 
   beginSession(hold: boolean): void {
     this.#assigned = new Set();
+    this.#doorsKnown = undefined;
     Object.assign(this.#standing, { synced: false, hold });
   }
 
@@ -68,11 +72,13 @@ export class Machines {
     if (admission.answer === "refuse") return this.#tools.log.error({ vmiUid, reason: admission.reason }, "an assignment was refused");
     this.#assigned.add(vmiUid);
     if (admission.answer === "accept") this.#driver(vmiUid, "").assign(assignment);
+    this.#attendDoors();
   }
 
   withdraw(vmiUid: string): void {
     this.#assigned.delete(vmiUid);
     this.#drivers.get(vmiUid)?.assign(undefined);
+    this.#attendDoors();
   }
 
   /** Everything that concerns the node has been assigned: what has not is no concern of it any more. */
@@ -82,6 +88,7 @@ export class Machines {
       if (this.#assigned.has(vmiUid)) driver.poke();
       else driver.assign(undefined);
     }
+    this.#attendDoors();
   }
 
   /** Domains on this host without a record that this node knows. */
@@ -110,6 +117,18 @@ export class Machines {
 
   close(): void {
     for (const driver of this.#drivers.values()) driver.close();
+    this.#tools.doors.stop();
+  }
+
+  /** A door stands as long as the record of its migration, which is known only when all records have been seen. */
+  #attendDoors(): void {
+    if (!this.#standing.synced || this.#standing.hold) return;
+    const { nodeName } = this.#tools.self();
+    const open = [...this.#drivers.values()].flatMap(({ assignment }) => openMigrationOf(assignment, nodeName) ?? []);
+    const known = JSON.stringify(open);
+    if (known === this.#doorsKnown) return;
+    this.#doorsKnown = known;
+    this.#tools.doors.attend(open);
   }
 
   async #receive(event: HypervisorEvent): Promise<void> {
@@ -149,4 +168,11 @@ export class Machines {
     this.#drivers.set(vmiUid, driver);
     return driver;
   }
+}
+
+function openMigrationOf(assignment: Assignment | undefined, nodeName: string): OpenMigration | undefined {
+  const migration = assignment?.instance?.status?.migration;
+  if (!migration) return undefined;
+  const begun = (migration.source?.state ?? MigrationSourceState.UNSPECIFIED) !== MigrationSourceState.UNSPECIFIED;
+  return { uid: migration.uid, kind: migration.targetNode === nodeName ? "door" : "passage", begun };
 }

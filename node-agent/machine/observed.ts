@@ -24,9 +24,14 @@ export type Ending = { vmiUid: string; reason: string; message: string };
 /** What the owner says of a running machine. */
 export type OwnerWord = { state: DomainState; reason: string; pausedReason: string };
 
+/** The libvirt URI that leads to the target's door, and the name that QEMU has behind it. */
+export type Passage = { uri: string; tlsDestination: string };
+
 /** The source's half of one migration, in this process. */
 export type SourceMemory = {
   uid: string;
+  /** How libvirt here reaches the target's libvirt; `failed` when it does not, with the reason in `error`. */
+  passage: Passage | "none" | "failed";
   /** `none`: this process has not made the call. `lost`: it ended without a verdict, as the daemon or driver was lost. */
   call: "none" | "outstanding" | "returned" | "lost";
   error: string;
@@ -42,7 +47,7 @@ export type SourceMemory = {
   said: MigrationSourceState | undefined;
 };
 
-export type TargetMemory = { uid: string; prepared: boolean; generation: number; said: MigrationTargetState | undefined; saidPeer: number };
+export type TargetMemory = { uid: string; prepared: boolean; door: string; generation: number; said: MigrationTargetState | undefined; saidPeer: number };
 
 export type Memory = {
   /** This process has asked libvirt to start the guest of this run. */

@@ -4,20 +4,12 @@ import type { Clock } from "../../lib/clock.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { Random } from "../../lib/random.ts";
 import type { ControlPlane } from "../control-plane.ts";
+import type { Doors } from "../door/doors.ts";
 import type { Domain, Hypervisor } from "../libvirt/hypervisor.ts";
 import type { Outbox } from "../outbox.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Endings } from "./endings.ts";
 import type { Memory, Observed, Self } from "./observed.ts";
-
-/** How this node takes part in migrations. */
-export type MigrationPlace = {
-  /** Where another node's libvirt reaches this one, such as `qemu+tls://10.0.0.1/system`. */
-  libvirtUri: string;
-  /** Where guest memory is received, such as `tcp://10.0.0.1`. */
-  memoryUri: string;
-  tls: boolean;
-};
 
 export type Tools = {
   /** The node's name is known once a session has stood. */
@@ -26,10 +18,14 @@ export type Tools = {
   storage: Storage;
   /** Makes the disks and the domain's XML. Throws when the machine cannot be started here. */
   blueprint: (instance: VirtualMachineInstance) => Promise<string>;
+  /** The domain's XML as this node would have it at the end of the open migration, over disks that are there. */
+  incoming: (instance: VirtualMachineInstance) => Promise<string>;
   controlPlane: ControlPlane;
   outbox: Pick<Outbox, "submit" | "record" | "forget" | "generation">;
   endings: Endings;
-  migration: MigrationPlace | undefined;
+  doors: Doors;
+  /** Where guest memory is received, such as `tcp://10.0.0.1`; absent on a node that receives none. */
+  memoryUri: string | undefined;
   clock: Clock;
   random: Random;
   log: Logger;

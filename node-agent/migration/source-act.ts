@@ -12,10 +12,21 @@ import { ABORT_REPEAT_MS, PROGRESS_EVERY_MS, sourceMemory } from "./source.ts";
 const MESSAGE_LENGTH_MAX = 1024;
 
 export const sourceActions = {
+  "open-passage": async (_: unknown, subject: Subject, { doors, log }: Tools): Promise<Pause> => {
+    const { migration, memory } = open(subject);
+    try {
+      memory.passage = await doors.openPassage(migration);
+    } catch (error) {
+      log.warn({ error, vmiUid: subject.vmiUid }, "there is no way to the target");
+      Object.assign(memory, { passage: "failed", error: outcomeOf(error).error });
+    }
+    return undefined;
+  },
+
   call: async (_: unknown, subject: Subject, tools: Tools): Promise<Pause> => {
     const { migration, memory } = open(subject);
     memory.call = "outstanding";
-    void transfer(subject, tools, migration).then(
+    void transfer(subject, tools, { migration, memory }).then(
       () => ended(subject, memory, { call: "returned", error: "" }, tools),
       (error: unknown) => ended(subject, memory, outcomeOf(error), tools),
     );
@@ -74,22 +85,29 @@ function open({ observed, memory }: Subject): { migration: InstanceMigration; me
   return { migration, memory: memory.source };
 }
 
-async function transfer({ observed }: Subject, { hypervisor, migration: place }: Tools, migration: InstanceMigration): Promise<void> {
+async function transfer({ observed }: Subject, { hypervisor }: Tools, { migration, memory }: { migration: InstanceMigration; memory: SourceMemory }): Promise<void> {
+  const { passage } = memory;
+  if (typeof passage === "string") throw new NoPassage("No way to the target was opened");
   const { uuid } = observed.domain!;
   const { target, targetEpoch, bandwidthMibPerSecond, autoConverge } = migration;
   const [live, persistent] = await Promise.all([hypervisor.xml(uuid, "migratable"), hypervisor.xml(uuid, "inactive")]);
   const options: MigrateOptions = {
-    destinationUri: target?.libvirtUri ?? "",
+    destinationUri: passage.uri,
     destinationXml: replaceEpoch(live, targetEpoch),
     persistentXml: replaceEpoch(persistent, targetEpoch),
     autoConverge,
     // The controller compares the pools' own ids, and the target finds every disk in its pool before it says READY.
     disksKnownShared: true,
-    tls: place?.tls ?? true,
+    tls: true,
+    tlsDestination: passage.tlsDestination,
   };
   if (target?.memoryUri) options.migrationUri = target.memoryUri;
   if (bandwidthMibPerSecond > 0) options.bandwidthMiBps = bandwidthMibPerSecond;
   await hypervisor.migrate(uuid, options);
+}
+
+class NoPassage extends Error {
+  override name = "NoPassage";
 }
 
 type CallEnd = Pick<SourceMemory, "call" | "error">;

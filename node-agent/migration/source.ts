@@ -9,6 +9,8 @@ import type { Observed, Seen, SourceMemory } from "../machine/observed.ts";
 
 export type SourceAction =
   | { do: "wait"; recheckMs?: number }
+  /** The target is ready: find the way to it before anything is promised. */
+  | { do: "open-passage" }
   /** ISSUED of this process is on record, and it has not made the call: make it. */
   | { do: "call" }
   | { do: "abort" }
@@ -26,11 +28,14 @@ const FIGURES_MS = 300;
 const STUCK_RECHECK_MS = 2_000;
 const LEFTOVER_RECHECK_MS = 5_000;
 
+/** When whoever made the call is gone, and its error with it. */
+const NOTHING_MOVES_IT = "The guest is still here, and nothing moves it any more";
+
 const ENDS: ReadonlySet<MigrationSourceState> = new Set([MigrationSourceState.STAYED, MigrationSourceState.LEFT, MigrationSourceState.ENDED]);
 
 export function newSourceMemory(uid: string): SourceMemory {
   return {
-    uid, call: "none", error: "", returnedMs: undefined, quietSinceMs: undefined, abortAskedMs: undefined, abortSent: false,
+    uid, passage: "none", call: "none", error: "", returnedMs: undefined, quietSinceMs: undefined, abortAskedMs: undefined, abortSent: false,
     progress: undefined, complete: false, generation: 0, said: undefined,
   };
 }
@@ -54,8 +59,9 @@ export const sourceMemory = ({ memory }: Pick<Observed, "memory">, { uid }: Inst
 /** Nothing has been issued. ISSUED must be on record first: the call follows when the record comes back with it. */
 function before(migration: InstanceMigration, own: Seen | undefined, memory: SourceMemory): SourceAction {
   if (!own || !active(own)) return say(memory, MigrationSourceState.ENDED, "The guest ended before it could be moved");
-  const ready = migration.target?.state === MigrationTargetState.READY;
-  return ready && !migration.abortRequested ? say(memory, MigrationSourceState.ISSUED, "") : { do: "wait" };
+  if (migration.target?.state !== MigrationTargetState.READY || migration.abortRequested) return { do: "wait" };
+  if (memory.passage === "none") return { do: "open-passage" };
+  return memory.passage === "failed" ? say(memory, MigrationSourceState.STAYED, memory.error) : say(memory, MigrationSourceState.ISSUED, "");
 }
 
 /** The call, or a job that an earlier agent started, runs. */
@@ -92,7 +98,7 @@ function verdict(own: Seen | undefined, memory: SourceMemory): SourceAction {
   if (!active(own)) return say(memory, MigrationSourceState.ENDED, memory.error || `The guest ended: ${own.reason}`);
   // Stopped for the switch-over and not started again: whether the target runs it is for the target to say.
   const switching = own.state === "paused" && (own.reason === "migration" || own.reason.startsWith("postcopy"));
-  return switching ? { do: "wait", recheckMs: STUCK_RECHECK_MS } : say(memory, MigrationSourceState.STAYED, memory.error);
+  return switching ? { do: "wait", recheckMs: STUCK_RECHECK_MS } : say(memory, MigrationSourceState.STAYED, memory.error || NOTHING_MOVES_IT);
 }
 
 /** The target owns the machine. What is left of it here goes by libvirt's own doing, or later by the kill rule. */

@@ -12,10 +12,10 @@ const MESSAGE_LENGTH_MAX = 1024;
 
 export const targetActions = {
   "prepare-incoming": async (_: unknown, subject: Subject, tools: Tools): Promise<Pause> => {
-    const { memory } = open(subject);
+    const { instance, migration, memory } = open(subject);
     try {
       await makeRoom(subject, tools);
-      await tools.storage.prepareIncoming(subject.observed.assignment!.instance!);
+      memory.door = await tools.doors.openDoor(migration, await tools.incoming(instance));
       memory.prepared = true;
       sayAsTarget(subject, tools, { state: MigrationTargetState.READY, message: "", peerGeneration: 0 });
     } catch (error) {
@@ -27,6 +27,8 @@ export const targetActions = {
   },
 
   "say-target": async (word: TargetWord, subject: Subject, tools: Tools): Promise<Pause> => {
+    // That nothing is here is proof only while nothing can come.
+    if (word.state === MigrationTargetState.ABSENT) tools.doors.close(open(subject).migration.uid);
     sayAsTarget(subject, tools, word);
     return undefined;
   },
@@ -46,9 +48,9 @@ function open({ observed, memory }: Subject): { instance: VirtualMachineInstance
 }
 
 /** What an earlier stay of the same run has left here may go; anything else keeps the migration out. */
-async function makeRoom(subject: Subject, { hypervisor, migration: place }: Tools): Promise<void> {
+async function makeRoom(subject: Subject, { hypervisor, memoryUri }: Tools): Promise<void> {
   const { instance } = open(subject);
-  if (!place) throw new NoRoom("This node is not configured to receive migrations");
+  if (!memoryUri) throw new NoRoom("This node is not configured to receive migrations");
   const { domain } = subject.observed;
   if (domain && (domain.identity?.vmiUid !== subject.vmiUid || active(domain))) throw new NoRoom(`The domain "${domain.name}" is in the way`);
   if (domain) await hypervisor.undefine(domain.uuid);
@@ -57,14 +59,14 @@ async function makeRoom(subject: Subject, { hypervisor, migration: place }: Tool
   if (named && named.uuid !== domain?.uuid) throw new NoRoom(`Another domain has the name "${name}"`);
 }
 
-function sayAsTarget(subject: Subject, { outbox, self, migration: place }: Tools, { state, message, peerGeneration }: TargetWord): void {
+function sayAsTarget(subject: Subject, { outbox, self, memoryUri = "" }: Tools, { state, message, peerGeneration }: TargetWord): void {
   const { instance, migration, memory } = open(subject);
   const { boot, agentInstance } = self();
   Object.assign(memory, { said: state, saidPeer: peerGeneration });
   memory.generation = Math.max(memory.generation, migration.target?.generation ?? 0) + 1;
   const report = MigrationTargetReport.create({
     generation: memory.generation, state, message, peerGeneration, boot, agentInstance,
-    libvirtUri: place?.libvirtUri ?? "", memoryUri: place?.memoryUri ?? "",
+    memoryUri, doorAddress: memory.door || (migration.target?.doorAddress ?? ""),
   });
   outbox.submit(address(subject, migration.targetEpoch), { $case: "migrationTarget", value: { migrationUid: migration.uid, report } }, () => {
     memory.said = undefined;

@@ -8,14 +8,14 @@ import type { Observed, Seen, TargetMemory } from "../machine/observed.ts";
 
 export type TargetAction =
   | { do: "wait"; recheckMs?: number }
-  /** Pools, seed image, directories; then READY or REFUSED. */
+  /** Pools, seed image, directories, the door; then READY or REFUSED. */
   | { do: "prepare-incoming" }
   | { do: "say-target"; state: MigrationTargetState; message: string; peerGeneration: number };
 
 const ARRIVAL_RECHECK_MS = 2_000;
 
 export function newTargetMemory(uid: string): TargetMemory {
-  return { uid, prepared: false, generation: 0, said: undefined, saidPeer: 0 };
+  return { uid, prepared: false, door: "", generation: 0, said: undefined, saidPeer: 0 };
 }
 
 export const targetMemory = ({ memory }: Pick<Observed, "memory">, { uid }: InstanceMigration): TargetMemory =>

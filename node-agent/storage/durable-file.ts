@@ -18,7 +18,7 @@ export async function writeNew(path: string, { content, temporary, mode }: { con
 }
 
 /** Gives a finished file its name unless that is taken; the temporary name is gone in either case. */
-export async function publish(temporary: string, path: string): Promise<boolean> {
+async function publish(temporary: string, path: string): Promise<boolean> {
   try {
     await sync(temporary);
     await link(temporary, path);
@@ -39,6 +39,7 @@ async function sync(path: string): Promise<void> {
 
 /** A failure of the file system as the fault that it is to the caller. */
 export function explained(cause: unknown, what: string): StorageError {
+  if (cause instanceof StorageError) return cause;
   const text = cause instanceof Error ? cause.message : String(cause);
   return new StorageError(hasCode(cause, "ENOSPC", "EDQUOT") ? "NoSpace" : "ToolFailed", `${what}: ${text}`, { cause });
 }

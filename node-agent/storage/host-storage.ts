@@ -1,5 +1,5 @@
 /** Storage on a real host: pools are directories, images are made by qemu-img, a machine's own files have a directory. */
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { CloudInitNoCloud, KernelBoot, PoolDisk, VirtualMachineVolume } from "../../gen/drover/v1/machine.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
@@ -10,6 +10,8 @@ import type { MachineIdentity } from "../domain/identity.ts";
 import type { DiskSource, FirmwareFiles, MachinePaths, PreparedMachine } from "../domain/parts.ts";
 import { runCommand } from "./command.ts";
 import type { RunCommand } from "./command.ts";
+import { openDirectory } from "./directory.ts";
+import type { OpenDirectory } from "./directory.ts";
 import { explained, hasCode } from "./durable-file.ts";
 import { FirmwareVariables } from "./firmware-variables.ts";
 import { checkedName, formatOf, imageName } from "./image-name.ts";
@@ -18,7 +20,7 @@ import type { ImageRequest, Probes } from "./images.ts";
 import { migrationHindrances } from "./migratable.ts";
 import { findOvmf } from "./ovmf.ts";
 import { emptyDiskName, machineDirectory, machinePaths, machinesDirectory, seedName } from "./paths.ts";
-import { openPoolFile, Pool } from "./pool.ts";
+import { Pool } from "./pool.ts";
 import type { PoolConfig } from "./pool.ts";
 import { seedIso } from "./seed.ts";
 import { StorageError } from "./storage.ts";
@@ -105,7 +107,10 @@ class HostStorage implements Storage {
       const pool = this.#pools.get(source.value.pool);
       if (!pool) continue;
       // What is wrong is said when the start comes upon it, which opens the pool in earnest first.
-      const find = async () => this.#images.find(imageRequest({ volume: name, disk: source.value, identity, directory: pool.directory, probes }));
+      const find = async () => {
+        await using directory = await pool.openUnknown();
+        await this.#images.find(imageRequest({ volume: name, disk: source.value, identity, directory, probes }));
+      };
       await find().catch(() => undefined);
     }
     return probes;
@@ -143,7 +148,8 @@ class HostStorage implements Storage {
   }
 
   async #poolDisk(volume: string, disk: PoolDisk, { identity, mayCreate, probes }: Preparation): Promise<DiskSource> {
-    const { directory } = await this.#pool(disk.pool).open();
+    const opened = await this.#pool(disk.pool).open();
+    await using directory = opened.directory;
     const request = imageRequest({ volume, disk, identity, directory, probes });
     const image = mayCreate ? await this.#images.findOrCreate(request) : await this.#images.find(request);
     if (image === undefined) throw new StorageError("ImageMissing", `Image "${request.name}" does not exist in pool "${disk.pool}" of this node`);
@@ -152,12 +158,14 @@ class HostStorage implements Storage {
 
   async #emptyDisk(volume: string, sizeBytes: number, { paths, probes }: Preparation): Promise<DiskSource> {
     const name = emptyDiskName(volume);
-    const image = await this.#images.findOrCreate({ directory: paths.directory, name, format: "qcow2", sizeBytes, temporary: `${UNFINISHED}${name}`, probes });
+    await using directory = await openDirectory(paths.directory);
+    const image = await this.#images.findOrCreate({ directory, name, format: "qcow2", sizeBytes, temporary: `${UNFINISHED}${name}`, probes });
     return { ...image, kind: "empty" };
   }
 
   async #kernel({ pool, kernel, initrd }: KernelBoot): Promise<{ kernel: string; initrd?: string }> {
-    const { directory } = await this.#pool(pool).open();
+    const opened = await this.#pool(pool).open();
+    await using directory = opened.directory;
     const file = await existing(directory, kernel);
     return initrd === "" ? { kernel: file } : { kernel: file, initrd: await existing(directory, initrd) };
   }
@@ -175,7 +183,7 @@ class HostStorage implements Storage {
   }
 }
 
-type Wanted = { volume: string; disk: PoolDisk; identity: MachineIdentity; directory: string; probes: Probes };
+type Wanted = { volume: string; disk: PoolDisk; identity: MachineIdentity; directory: OpenDirectory; probes: Probes };
 
 function imageRequest({ volume, disk, identity, directory, probes }: Wanted): ImageRequest {
   const name = imageName(disk, { ...identity, volume });
@@ -192,26 +200,26 @@ function imageRequest({ volume, disk, identity, directory, probes }: Wanted): Im
   };
 }
 
-async function existing(directory: string, name: string): Promise<string> {
-  const opened = await openPoolFile(directory, name);
-  if (opened === undefined) throw new StorageError("ImageMissing", `"${name}" does not exist in its pool`);
-  await opened.file.close();
-  return opened.path;
+async function existing(directory: OpenDirectory, name: string): Promise<string> {
+  await using file = await directory.read(checkedName(name));
+  if (file === undefined) throw new StorageError("ImageMissing", `"${name}" does not exist in its pool`);
+  return join(directory.path, name);
 }
 
 /** Written anew at each start: it holds secrets of the spec and nothing of the guest's. */
 async function seed(volume: string, data: CloudInitNoCloud, { identity, paths }: Preparation): Promise<DiskSource> {
-  const path = join(paths.directory, seedName(volume));
-  const unfinished = join(paths.directory, UNFINISHED + seedName(volume));
+  const name = seedName(volume);
+  const unfinished = UNFINISHED + name;
   try {
-    await rm(unfinished, { force: true });
-    await using file = await open(unfinished, "wx", SECRET_MODE);
+    await using directory = await openDirectory(paths.directory);
+    await directory.remove(unfinished);
+    await using file = await directory.create(unfinished, SECRET_MODE);
     await file.writeFile(seedIso(data, identity));
-    await rename(unfinished, path);
+    await directory.replace(unfinished, name);
   } catch (cause) {
     throw explained(cause, "Cannot write the cloud-init data");
   }
-  return { path, format: "raw", kind: "seed" };
+  return { path: join(paths.directory, name), format: "raw", kind: "seed" };
 }
 
 async function makeDirectory(directory: string): Promise<void> {

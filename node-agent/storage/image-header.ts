@@ -17,7 +17,7 @@ const Header = v.object({
 
 export type ImageHeader = { format: string; virtualSizeBytes: number; isEncrypted: boolean; hasDataFile: boolean; backing?: { path: string; format: string } };
 
-const VIRTUAL_SIZE_BYTES_MAX = 64 * 2 ** 40;
+const VIRTUAL_SIZE_BYTES_MAX = 16 * 2 ** 40;
 
 /** Takes the answer of `qemu-img info --output=json`. */
 export function parseImageHeader(json: string): ImageHeader {
@@ -38,16 +38,19 @@ export function parseImageHeader(json: string): ImageHeader {
 /** `base` is the declared one; an image need not overlay it, but may overlay nothing else. */
 export type Expected = { name: string; format: ImageFormat; base?: { path: string; format: ImageFormat } };
 
+export const mismatch = (name: string, { declared, found }: { declared: string; found: string }): StorageError =>
+  new StorageError("FormatMismatch", `Image "${name}" cannot be used: it is declared as ${declared} and contains ${found}`);
+
 /** Throws a StorageError that says which rule the image breaks. */
 export function checkImage(header: ImageHeader, expected: Expected): void {
   const refuse = (fault: "FormatMismatch" | "UnsafeImage", text: string): never => {
     throw new StorageError(fault, `Image "${expected.name}" cannot be used: ${text}`);
   };
-  if (header.format !== expected.format) refuse("FormatMismatch", `it is declared as ${expected.format} and contains ${header.format}`);
+  if (header.format !== expected.format) throw mismatch(expected.name, { declared: expected.format, found: header.format });
   if (header.isEncrypted) refuse("UnsafeImage", "it is encrypted");
   if (header.hasDataFile) refuse("UnsafeImage", "its header refers to a data file");
   if (header.virtualSizeBytes <= 0) refuse("UnsafeImage", "it is empty");
-  if (header.virtualSizeBytes > VIRTUAL_SIZE_BYTES_MAX) refuse("UnsafeImage", `its virtual size of ${header.virtualSizeBytes} bytes is above 64Ti`);
+  if (header.virtualSizeBytes > VIRTUAL_SIZE_BYTES_MAX) refuse("UnsafeImage", `its virtual size of ${header.virtualSizeBytes} bytes is above 16Ti`);
   if (header.backing === undefined) return;
   if (expected.base === undefined) refuse("UnsafeImage", "its header refers to another image");
   else if (header.backing.path !== expected.base.path) refuse("UnsafeImage", "its header refers to another base than the declared one");

@@ -1,18 +1,18 @@
 /** Images: made by qemu-img under a name of their own, and looked into before a guest gets them. */
-import { rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { DiskSource, ImageFormat } from "../domain/parts.ts";
 import { INHERITED_PATH } from "./command.ts";
 import type { RunCommand } from "./command.ts";
-import { publish } from "./durable-file.ts";
-import { checkImage, parseImageHeader } from "./image-header.ts";
+import type { OpenDirectory } from "./directory.ts";
+import { checkImage } from "./image-header.ts";
 import type { ImageHeader } from "./image-header.ts";
-import { openPoolFile } from "./pool.ts";
+import { checkedName } from "./image-name.ts";
+import { ImageReader } from "./image-reader.ts";
 import { StorageError } from "./storage.ts";
 
 export type ImageRequest = {
-  directory: string;
+  directory: OpenDirectory;
   name: string;
   format: ImageFormat;
   /** Absent takes the size of the base, or of the image that is there. */
@@ -28,26 +28,31 @@ export type ImageRequest = {
 export type Probes = Map<string, { stamp: string; header: ImageHeader }>;
 
 type Image = Pick<DiskSource, "path" | "format" | "base">;
+type Named = { name: string; format: ImageFormat };
 
-const PROBE_TIMEOUT_MS = 15_000;
 const CREATE_TIMEOUT_MS = 120_000;
-/** An image from elsewhere may be made to exhaust whoever reads it: 1 GiB of memory, 10 s of processor, no writing. */
-const PROBE_LIMITS = ["--as=1073741824", "--cpu=10", "--fsize=0", "--core=0", "--nofile=64"];
+const IMAGE_MODE = 0o600;
+const BASES_MAX = 256;
 
 export class Images {
   readonly #run: RunCommand;
+  readonly #reader: ImageReader;
+  /** Many machines stand on one base, to which no guest writes. A disk of a guest's own is looked into at each start. */
+  readonly #bases: Probes = new Map();
+
   constructor(run: RunCommand) {
     this.#run = run;
+    this.#reader = new ImageReader(run);
   }
 
   /** The image if it is there and may be used; undefined when there is none. */
   async find({ directory, name, format, base, probes }: ImageRequest): Promise<Image | undefined> {
-    const header = await this.#probe(directory, name, probes);
+    const header = await this.#probe(directory, { name, format }, probes);
     if (header === undefined) return undefined;
-    const declared = base && { path: join(directory, base.name), format: base.format };
+    const declared = base && { path: join(directory.path, base.name), format: base.format };
     checkImage(header, { name, format, ...(declared && { base: declared }) });
-    if (base !== undefined) await this.#checkBase(directory, base, probes);
-    return { path: join(directory, name), format, ...(declared && header.backing && { base: declared }) };
+    if (base !== undefined) await this.#checkBase(directory, base);
+    return { path: join(directory.path, name), format, ...(declared && header.backing && { base: declared }) };
   }
 
   async findOrCreate(request: ImageRequest): Promise<Image> {
@@ -60,53 +65,46 @@ export class Images {
   }
 
   async #create(request: ImageRequest): Promise<void> {
-    const { directory, name, format, base, sizeBytes, temporary, probes } = request;
-    const baseSizeBytes = base && (await this.#checkBase(directory, base, probes)).virtualSizeBytes;
+    const { directory, name, format, base, sizeBytes, temporary } = request;
+    const baseSizeBytes = base && (await this.#checkBase(directory, base)).virtualSizeBytes;
     const bytes = sizeBytes ?? baseSizeBytes;
     if (bytes === undefined) throw new StorageError("ImageMissing", `Image "${name}" does not exist and no size is given to make it with`);
     if (baseSizeBytes !== undefined && bytes < baseSizeBytes) {
       throw new StorageError("InvalidSize", `Image "${name}" cannot be made with ${bytes} bytes: its base has ${baseSizeBytes}`);
     }
-    const overlay = base ? ["-b", join(directory, base.name), "-F", base.format] : [];
-    const unfinished = join(directory, temporary);
-    await rm(unfinished, { force: true });
+    // The base was looked into: qemu-img is to write its name and not to open it.
+    const overlay = base ? ["-u", "-b", join(directory.path, base.name), "-F", base.format] : [];
+    await directory.remove(temporary);
     try {
-      await this.#run({ program: "qemu-img", args: ["create", "-q", "-f", format, ...overlay, unfinished, String(bytes)], timeoutMs: CREATE_TIMEOUT_MS });
-      await publish(unfinished, join(directory, name));
+      await using file = await directory.create(temporary, IMAGE_MODE);
+      const args = ["create", "-q", "-f", format, ...overlay, INHERITED_PATH, String(bytes)];
+      await this.#run({ program: "qemu-img", args, timeoutMs: CREATE_TIMEOUT_MS, descriptor: file.fd });
+      await file.sync();
+      await directory.publish(temporary, checkedName(name));
     } finally {
-      await rm(unfinished, { force: true });
+      await directory.remove(temporary);
     }
   }
 
-  async #checkBase(directory: string, base: { name: string; format: ImageFormat }, probes: Probes): Promise<ImageHeader> {
-    const header = await this.#probe(directory, base.name, probes);
+  async #checkBase(directory: OpenDirectory, base: Named): Promise<ImageHeader> {
+    if (this.#bases.size > BASES_MAX) this.#bases.clear();
+    const header = await this.#probe(directory, base, this.#bases);
     if (header === undefined) throw new StorageError("ImageMissing", `Base image "${base.name}" does not exist in the pool`);
     checkImage(header, base);
     return header;
   }
 
-  /** The very file that was checked is handed over open, so nothing can be put in its place meanwhile. */
-  async #probe(directory: string, name: string, probes: Probes): Promise<ImageHeader | undefined> {
-    const opened = await openPoolFile(directory, name);
-    if (opened === undefined) return undefined;
-    const { path } = opened;
-    await using file = opened.file;
-    const stamp = await stampOf(file);
+  /** The very file that was checked is read, so nothing can be put in its place meanwhile. */
+  async #probe(directory: OpenDirectory, { name, format }: Named, probes: Probes): Promise<ImageHeader | undefined> {
+    await using file = await directory.read(checkedName(name));
+    if (file === undefined) return undefined;
+    const path = join(directory.path, name);
+    const stamp = `${format}:${await stampOf(file)}`;
     const known = probes.get(path);
     if (known?.stamp === stamp) return known.header;
-    const header = await this.#read(name, file);
+    const header = await this.#reader.read({ name, file, format });
     probes.set(path, { stamp, header });
     return header;
-  }
-
-  async #read(name: string, file: FileHandle): Promise<ImageHeader> {
-    const args = [...PROBE_LIMITS, "--", "qemu-img", "info", "--output=json", "-U", INHERITED_PATH];
-    try {
-      return parseImageHeader(await this.#run({ program: "prlimit", args, timeoutMs: PROBE_TIMEOUT_MS, descriptor: file.fd }));
-    } catch (error) {
-      if (!(error instanceof StorageError) || error.fault !== "ToolFailed") throw error;
-      throw new StorageError("UnsafeImage", `Image "${name}" cannot be read: ${error.message}`, { cause: error });
-    }
   }
 }
 

@@ -3,10 +3,12 @@
  * share one; and the node remembers the id, so that a file system which is not mounted is not taken for a new pool.
  */
 import { constants } from "node:fs";
-import { mkdir, open, readdir, readFile, rm, stat, statfs } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Random } from "../../lib/random.ts";
 import { NodePool } from "../../gen/drover/v1/node.ts";
+import { openDirectory } from "./directory.ts";
+import type { OpenDirectory } from "./directory.ts";
 import { explained, hasCode, writeNew } from "./durable-file.ts";
 import { checkedName } from "./image-name.ts";
 import { StorageError } from "./storage.ts";
@@ -30,67 +32,75 @@ export class Pool {
     this.#random = random;
   }
 
-  /** Not known to be there, nor to be this pool's, before `open` has said so. */
-  get directory(): string {
-    return this.#path;
-  }
-
   async describe(): Promise<NodePool> {
     try {
       const { id, directory } = await this.open();
-      const { bsize, blocks, bavail } = await statfs(directory);
+      await using opened = directory;
+      const { bsize, blocks, bavail } = await opened.space();
       return NodePool.create({ name: this.name, id, capacityBytes: blocks * bsize, availableBytes: bavail * bsize });
     } catch (error) {
-      return NodePool.create({ name: this.name, error: (error instanceof StorageError ? error : explained(error, this.#cannot)).message });
+      return NodePool.create({ name: this.name, error: explained(error, this.#cannot).message });
     }
   }
 
-  /** The pool's id and directory. Gives the pool an id when it is new to everybody. */
-  async open(): Promise<{ id: string; directory: string }> {
-    await this.#checkDirectory();
-    const known = await readId(this.#memory);
-    const id = (await readId(this.#idFile)) ?? (known === undefined ? await this.#found() : undefined);
+  /** The pool's id and directory, which is the caller's to close. Gives the pool an id when it is new to everybody. */
+  async open(): Promise<{ id: string; directory: OpenDirectory }> {
+    const directory = await this.openUnknown();
+    try {
+      return { id: await this.#identify(directory), directory };
+    } catch (error) {
+      await directory[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** The directory as it is, whether or not it holds this pool. */
+  async openUnknown(): Promise<OpenDirectory> {
+    try {
+      return await openDirectory(this.#path);
+    } catch (error) {
+      if (hasCode(error, "ENOENT", "ENOTDIR")) throw this.#missing(`"${this.#path}" is no directory of this node`);
+      throw error instanceof StorageError ? new StorageError(error.fault, `${this.#cannot}: ${error.message}`) : explained(error, this.#cannot);
+    }
+  }
+
+  /** Removes what was being made under a name beginning with `prefix`; in a pool that cannot be used there is nothing to do. */
+  async removeUnfinished(prefix: string): Promise<void> {
+    try {
+      await using directory = await this.openUnknown();
+      const names = (await directory.names()).filter((name) => name.startsWith(prefix));
+      for (const name of names) await directory.remove(name);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw explained(error, this.#cannot);
+    }
+  }
+
+  async #identify(directory: OpenDirectory): Promise<string> {
+    const known = await readRemembered(this.#memory);
+    const id = (await readId(directory)) ?? (known === undefined ? await this.#found(directory) : undefined);
     if (id === undefined) throw this.#missing(`"${this.#path}" has lost its ${POOL_ID_FILE}: is the file system mounted?`);
     if (known !== undefined && known !== id) {
       throw this.#missing(`"${this.#path}" holds pool ${id} and this node knows it as ${known}: remove "${this.#memory}" if that is intended`);
     }
     if (known === undefined) await this.#remember(id);
-    return { id, directory: this.#path };
-  }
-
-  /** Removes what was being made under a name beginning with `prefix`; in a pool that is away there is nothing to do. */
-  async removeUnfinished(prefix: string): Promise<void> {
-    try {
-      const names = (await readdir(this.#path)).filter((name) => name.startsWith(prefix));
-      for (const name of names) await rm(join(this.#path, name), { force: true });
-    } catch (error) {
-      if (!hasCode(error, "ENOENT", "ENOTDIR")) throw explained(error, this.#cannot);
-    }
-  }
-
-  async #checkDirectory(): Promise<void> {
-    try {
-      if ((await stat(this.#path)).isDirectory()) return;
-    } catch (error) {
-      if (!hasCode(error, "ENOENT", "ENOTDIR")) throw explained(error, this.#cannot);
-    }
-    throw this.#missing(`"${this.#path}" is no directory of this node`);
+    return id;
   }
 
   /** Several nodes may come upon a new pool at once; the first one's id stands. */
-  async #found(): Promise<string | undefined> {
-    const content = `${this.#random.uuid()}\n`;
-    await writeNew(this.#idFile, { content, temporary: `${this.#idFile}-${this.#random.token(8)}`, mode: 0o644 });
-    return readId(this.#idFile);
+  async #found(directory: OpenDirectory): Promise<string | undefined> {
+    const temporary = `${POOL_ID_FILE}-${this.#random.token(8)}`;
+    {
+      await using file = await directory.create(temporary, 0o644);
+      await file.writeFile(`${this.#random.uuid()}\n`);
+      await file.sync();
+    }
+    await directory.publish(temporary, POOL_ID_FILE);
+    return readId(directory);
   }
 
   async #remember(id: string): Promise<void> {
     await mkdir(dirname(this.#memory), { recursive: true, mode: 0o700 });
     await writeNew(this.#memory, { content: `${id}\n`, temporary: `${this.#memory}.new`, mode: 0o600 });
-  }
-
-  get #idFile(): string {
-    return join(this.#path, POOL_ID_FILE);
   }
 
   get #cannot(): string {
@@ -102,29 +112,22 @@ export class Pool {
   }
 }
 
-async function readId(file: string): Promise<string | undefined> {
-  let text: string;
-  try {
-    text = (await readFile(file, { encoding: "utf8", flag: constants.O_RDONLY | constants.O_NOFOLLOW })).trim();
-  } catch (error) {
-    if (hasCode(error, "ENOENT")) return undefined;
-    throw explained(error, `Cannot read "${file}"`);
-  }
-  if (!ID.test(text)) throw new StorageError("PoolMissing", `"${file}" does not hold a pool id`);
-  return text;
+async function readId(directory: OpenDirectory): Promise<string | undefined> {
+  await using file = await directory.read(POOL_ID_FILE);
+  return file && checkedId(await file.readFile("utf8"), join(directory.path, POOL_ID_FILE));
 }
 
-/** A file in a pool, opened so that neither a link nor a device can stand in for it. Undefined when there is none. */
-export async function openPoolFile(directory: string, name: string): Promise<{ path: string; file: Awaited<ReturnType<typeof open>> } | undefined> {
-  const path = join(directory, checkedName(name));
+async function readRemembered(path: string): Promise<string | undefined> {
   try {
-    // Without O_NONBLOCK the open of a pipe would wait for ever.
-    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    if ((await file.stat()).isFile()) return { path, file };
-    await file.close();
+    return checkedId(await readFile(path, { encoding: "utf8", flag: constants.O_RDONLY | constants.O_NOFOLLOW }), path);
   } catch (error) {
     if (hasCode(error, "ENOENT")) return undefined;
-    if (!hasCode(error, "ELOOP", "ENXIO")) throw explained(error, `Cannot open "${path}"`);
+    throw explained(error, `Cannot read "${path}"`);
   }
-  throw new StorageError("UnsafeFile", `"${path}" cannot be used: it is not a regular file`);
+}
+
+function checkedId(text: string, path: string): string {
+  const id = text.trim();
+  if (!ID.test(id)) throw new StorageError("PoolMissing", `"${path}" does not hold a pool id`);
+  return id;
 }

@@ -42,7 +42,7 @@ export const ONCE = { requestId: "", validateOnly: false };
 export async function startServer(settings: Record<string, unknown> = {}) {
   const directory = mkdtempSync(join(tmpdir(), "drover-api-process-"));
   const [config, unix] = [join(directory, "config.yaml"), join(directory, "api.sock")];
-  writeFileSync(config, stringify({ store: "memory:", listen: { unix, tcp: "127.0.0.1:0" }, ...settings }));
+  writeFileSync(config, stringify({ store: "memory:", listen: { unix, insecureLoopback: "127.0.0.1:0" }, ...settings }));
   const logFile = join(directory, "log");
   const program = await Program.start({ command: process.execPath, args: [join(REPOSITORY, "api-server/main.ts"), "--config", config], logFile });
   const [, port] = await program.waitForLine(LISTENING);

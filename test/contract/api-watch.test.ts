@@ -29,7 +29,7 @@ async function serve() {
   const store = new MemoryStore({ identity: { storeId: "store", incarnation: "test" } });
   const clock = new ManualClock();
   const assembly = await assemble({ store, clock, random: systemRandom, log: silentLog, leaseMs: 15_000 });
-  const listening = await listenAll(listenersOf({ listen: { unix } }, assembly.parts), assembly.server);
+  const listening = await listenAll(listenersOf({ listen: { unix }, auth: { oidc: [] } }, assembly.parts), assembly.server);
   const connection = connect({ server: `unix://${unix}` });
   const machines = connection.client(VirtualMachineServiceDefinition);
   return {

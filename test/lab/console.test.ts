@@ -24,7 +24,7 @@ class Follower {
     const program = await Program.start({
       command: "sh",
       args: ["-c", 'exec "$0" "$@" 2>>"$REMARKS"', join(REPOSITORY, "bin/drover"), "logs", "-f", name, ...flags],
-      env: { DROVER_SERVER: fleet.server, REMARKS: errorFile },
+      env: { ...fleet.environment, REMARKS: errorFile },
       logFile,
     });
     return new Follower(program, errorFile);

@@ -70,7 +70,7 @@ describe("storage copied by the libvirt driver", function () {
     await a.hypervisor.create(uuid);
     const before = await a.tick(name, ({ count }) => count >= 2);
     await a.hypervisor.migrate(uuid, {
-      destinationUri: b.lab.migrationUri,
+      destinationUri: b.lab.directUri,
       migrationUri: `tcp://${b.lab.address}`,
       destinationXml: await a.hypervisor.xml(uuid, "migratable"),
       persistentXml: await a.hypervisor.xml(uuid, "inactive"),

@@ -81,7 +81,7 @@ describe("the libvirt driver on real hosts", function () {
     const [live, inactive] = [await hypervisor.xml(uuid, "migratable"), await hypervisor.xml(uuid, "inactive")];
     const raised = (xml: string) => xml.replace(element(1), element(2));
     return hypervisor.migrate(uuid, {
-      destinationUri: lab.host("b").migrationUri,
+      destinationUri: lab.host("b").directUri,
       migrationUri: `tcp://${lab.host("b").address}`,
       destinationXml: raised(live),
       persistentXml: raised(inactive),
@@ -94,7 +94,7 @@ describe("the libvirt driver on real hosts", function () {
   /** With every other option that a migration can have. */
   async function moveBack({ hypervisor }: Connected, uuid: string) {
     await hypervisor.migrate(uuid, {
-      destinationUri: lab.host("a").migrationUri,
+      destinationUri: lab.host("a").directUri,
       destinationXml: await hypervisor.xml(uuid, "migratable"),
       persistentXml: await hypervisor.xml(uuid, "inactive"),
       autoConverge: true,

@@ -47,11 +47,11 @@ describe("drover explain", () => {
 
   it("1 request: nobody started it, somebody stopped it, its run ended and its strategy begins no other", async () => {
     const machine = await Machine.apply(fleet(), "asked", { bare: true });
-    await assertHeld("asked", "request", /CreateVirtualMachine by user: it is off until it is started/);
+    await assertHeld("asked", "request", /CreateVirtualMachine by token\/lab: it is off until it is started/);
     await fleet().drover("start", "asked", "--wait");
     await assertWell("asked");
     await fleet().drover("stop", "asked", "--force", "--wait");
-    await assertHeld("asked", "request", /StopVirtualMachine by user: it is off/);
+    await assertHeld("asked", "request", /StopVirtualMachine by token\/lab: it is off/);
     await machine.delete();
 
     const ended = await Machine.apply(fleet(), "ended", { runStrategy: "Once", kernelArguments: "offafter=1" });

@@ -6,6 +6,7 @@ import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { AuthServiceDefinition } from "../../gen/drover/v1/auth.ts";
 import { connect } from "../../lib/client.ts";
 import type { Connection } from "../../lib/client.ts";
 import { NodeServiceDefinition, NodeSessionState } from "../../gen/drover/v1/node.ts";
@@ -21,6 +22,7 @@ import type { Program } from "./process.ts";
 const READY_TIMEOUT_MS = 60_000;
 const LOG_LINES = 8;
 const AGENTS_PORT = 7444;
+const ENROLMENT_PORT = 7445;
 const USERS_PORT = 7443;
 /** Short, so that a test of silence does not take long; everything else is as shipped. */
 export const LEASE_MS = 6_000;
@@ -88,10 +90,11 @@ export class Fleet {
   readonly lab: Lab;
   readonly apiServer: Service;
   readonly controller: Service;
-  /** For users, on loopback. */
+  /** For users and the controller, over TLS. */
   readonly server: string;
   /** For the local administrator, and for the status calls of the control plane. */
   readonly unixServer: string;
+  #token = "";
   readonly #agents: Map<string, Service>;
   #connection: Connection | undefined;
 
@@ -101,7 +104,7 @@ export class Fleet {
     this.server = `127.${x}.${y}.1:${USERS_PORT}`;
     this.unixServer = `unix://${join(lab.directory, "drover/api.sock")}`;
     this.apiServer = this.#outside("api-server", { ...this.#apiServerConfig(), ...options.apiServer });
-    this.controller = this.#outside("controller", { server: this.unixServer, logLevel: "debug", ...options.controller });
+    this.controller = this.#outside("controller", { ...this.#controllerConfig(), ...options.controller });
     this.#agents = new Map(lab.hosts().map((host) => [host.name, this.#onHost(host)]));
   }
 
@@ -114,7 +117,7 @@ export class Fleet {
       const fleet = new Fleet(lab, options);
       await fleet.apiServer.start();
       await waitForSocket(join(lab.directory, "drover/api.sock"), { timeoutMs: READY_TIMEOUT_MS });
-      await Promise.all([fleet.controller.start(), ...fleet.agents().map((agent) => agent.start())]);
+      await Promise.all([fleet.controller.start(), fleet.#makeToken(), ...lab.hosts().map((host) => fleet.#join(host))]);
       await Promise.all(hosts.map((name) => fleet.nodeReady(name)));
       return fleet;
     } catch (cause) {
@@ -166,9 +169,14 @@ export class Fleet {
     }, { timeoutMs: READY_TIMEOUT_MS });
   }
 
+  /** What makes a shell that of an administrator far away: the server, its authority and a token. */
+  get environment(): { DROVER_SERVER: string; DROVER_CA: string; DROVER_TOKEN: string } {
+    return { DROVER_SERVER: this.server, DROVER_CA: this.#authorityFile("ca.pem"), DROVER_TOKEN: this.#token };
+  }
+
   /** Runs the `drover` command and gives what it printed; throws CommandFailed. */
   drover(...args: string[]): Promise<string> {
-    return run(join(REPOSITORY, "bin/drover"), args, { env: { DROVER_SERVER: this.server }, timeoutMs: 120_000 });
+    return run(join(REPOSITORY, "bin/drover"), args, { env: this.environment, timeoutMs: 120_000 });
   }
 
   /** Runs the `drover` command where a refusal is expected. */
@@ -216,11 +224,19 @@ export class Fleet {
     const { lab } = this;
     return {
       store: `sqlite:${join(lab.directory, "drover/store/drover.db")}`,
-      listen: { unix: join(lab.directory, "drover/api.sock"), tcp: this.server, agents: `${lab.bridgeAddress}:${AGENTS_PORT}` },
-      agentsTls: lab.pki.apiServer,
+      pki: { directory: this.#authorityFile() },
+      listen: {
+        unix: join(lab.directory, "drover/api.sock"), public: this.server,
+        agents: `${lab.bridgeAddress}:${AGENTS_PORT}`, enrolment: `${lab.bridgeAddress}:${ENROLMENT_PORT}`,
+      },
       leaseMs: LEASE_MS,
       logLevel: "debug",
     };
+  }
+
+  #controllerConfig(): Record<string, unknown> {
+    const [ca, cert, key] = ["ca.pem", "controller.pem", "controller.key"].map((file) => this.#authorityFile(file));
+    return { server: this.server, tls: { ca, cert, key }, logLevel: "debug" };
   }
 
   #outside(name: string, config: Record<string, unknown>): Service {
@@ -233,19 +249,38 @@ export class Fleet {
     const name = `agent-${host.name}`;
     const config = {
       server: `${this.lab.bridgeAddress}:${AGENTS_PORT}`,
-      tls: this.lab.pki.node(host.name),
       stateDirectory: join(host.localMount, "drover"),
       libvirtUri: "qemu:///system",
       pools: [{ name: "shared", path: this.lab.poolDirectory }, { name: "local", path: join(host.localMount, "pool") }],
-      migration: { libvirtUri: host.migrationUri, memoryUri: `tcp://${host.address}`, tls: true },
+      migration: { address: host.address },
       allowEmulation: true,
       logLevel: "debug",
     };
     const logFile = this.logOf(name);
+    const file = this.#configFile(name, config);
     return new Service(name, logFile, async () => {
       await mkdir(join(host.localDirectory, "pool"), { recursive: true });
-      return host.spawn(process.execPath, [join(REPOSITORY, "node-agent/main.ts"), "--config", this.#configFile(name, config)], { logFile });
+      return host.spawn(process.execPath, [join(REPOSITORY, "node-agent/main.ts"), "--config", file], { logFile });
     });
+  }
+
+  #authorityFile(file = ""): string {
+    return join(this.lab.directory, "drover/pki", file);
+  }
+
+  /** As an administrator and a host do it: a token, a command on the host, and its agent. */
+  async #join(host: LabHost): Promise<void> {
+    const { token } = await this.api.nodes.createNodeToken({ name: host.name, ttlSeconds: 0, requestId: "", validateOnly: false });
+    const server = `${this.lab.bridgeAddress}:${ENROLMENT_PORT}`;
+    const config = join(this.lab.directory, "drover", `agent-${host.name}.yaml`);
+    await host.run(join(REPOSITORY, "bin/drover-node-agent"), ["join", server, token, "--config", config]);
+    await this.agent(host.name).start();
+  }
+
+  async #makeToken(): Promise<void> {
+    this.#connection ??= connect({ server: this.unixServer });
+    const asked = { name: "lab", role: "admin", namespaces: [], ttlSeconds: 0, requestId: "", validateOnly: false };
+    this.#token = (await this.#connection.client(AuthServiceDefinition).createServiceToken(asked)).token;
   }
 
   #configFile(name: string, config: Record<string, unknown>): string {

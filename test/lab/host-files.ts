@@ -21,14 +21,12 @@ export async function emptyRunDirectory(directory: string): Promise<void> {
   await mkdir(join(directory, "run/libvirt"), { recursive: true });
 }
 
-/** Libvirt takes two daemons with one uuid for the same host and refuses to migrate between them. */
-export function libvirtdConfig({ address, uuid }: HostIdentity): string {
+/**
+ * Libvirt takes two daemons with one uuid for the same host and refuses to migrate between them. It listens on its unix
+ * sockets alone, as on every host of Drover.
+ */
+export function libvirtdConfig({ uuid }: HostIdentity): string {
   return `host_uuid = "${uuid}"
-listen_tls = 1
-listen_tcp = 0
-listen_addr = "${address}"
-auth_tls = "none"
-tls_no_verify_certificate = 0
 auth_unix_ro = "none"
 auth_unix_rw = "none"
 unix_sock_group = "root"

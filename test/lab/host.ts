@@ -51,8 +51,11 @@ export class LabHost {
   readonly socketPath: string;
   /** For clients outside the host, over its unix socket. */
   readonly uri: string;
-  /** For the other hosts' daemons, over TLS. */
-  readonly migrationUri: string;
+  /**
+   * For another host's daemon, past every door: the hosts of a lab share a disk, and so their sockets. For tests of what
+   * is below the agent.
+   */
+  readonly directUri: string;
   readonly libvirtd: Libvirtd;
   readonly #options: HostOptions;
   readonly #cuts = new Set<Direction>();
@@ -68,7 +71,7 @@ export class LabHost {
     this.localMount = options.localMount;
     this.socketPath = join(options.directory, "run/libvirt/libvirt-sock");
     this.uri = `qemu:///system?socket=${this.socketPath}`;
-    this.migrationUri = `qemu+tls://${options.address}/system`;
+    this.directUri = `qemu+unix:///system?socket=${this.socketPath}`;
     this.libvirtd = new Libvirtd(this);
   }
 

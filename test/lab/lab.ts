@@ -14,7 +14,7 @@ import { installGuest, type Guest } from "./guest.ts";
 import { makeHostDirectories, type HostIdentity } from "./host-files.ts";
 import { LabHost } from "./host.ts";
 import { addBridge, bridgeAddressOf, freeSubnets, hostAddressOf, PREFIX_BITS } from "./network.ts";
-import { Authority, Pki, writeHostPki } from "./pki.ts";
+import { Authority, writeQemuPki } from "./pki.ts";
 import { identityOf } from "./proc-table.ts";
 import { CommandFailed, Program, run, type ProgramOptions } from "./process.ts";
 import { defaultDirectory, reserveSubnet, writeState, type LabState } from "./state.ts";
@@ -35,7 +35,7 @@ export class LabUnavailable extends Error {
   override name = "LabUnavailable";
 }
 
-type Parts = { state: LabState; subnet: string; hosts: Map<string, LabHost>; pki: Pki; guest: Guest };
+type Parts = { state: LabState; subnet: string; hosts: Map<string, LabHost>; guest: Guest };
 
 export class Lab {
   readonly directory: string;
@@ -46,12 +46,11 @@ export class Lab {
   readonly bridge: string;
   /** One directory, at one path on every host and outside. */
   readonly poolDirectory: string;
-  readonly pki: Pki;
   readonly guest: Guest;
   readonly #hosts: Map<string, LabHost>;
   readonly #state: LabState;
 
-  private constructor({ state, subnet, hosts, pki, guest }: Parts) {
+  private constructor({ state, subnet, hosts, guest }: Parts) {
     this.#state = state;
     this.#hosts = hosts;
     this.directory = state.directory;
@@ -59,7 +58,6 @@ export class Lab {
     this.subnet = `${subnet}.0/${PREFIX_BITS}`;
     this.bridgeAddress = bridgeAddressOf(subnet);
     this.poolDirectory = poolOf(state);
-    this.pki = pki;
     this.guest = guest;
   }
 
@@ -166,15 +164,10 @@ async function startGuard(state: LabState): Promise<void> {
 async function build(state: LabState, finish: (parts: Parts) => Lab): Promise<Lab> {
   const subnet = await takeSubnet(state);
   await addBridge(state.bridge, bridgeAddressOf(subnet));
-  const names = state.hosts.map(({ name }) => name);
   await mkdir(poolOf(state));
   await mkdir(join(state.directory, "local"));
-  const [pki, guest, hosts] = await Promise.all([
-    Pki.create(join(state.directory, "pki"), { serverAddress: bridgeAddressOf(subnet), nodes: names }),
-    installGuest(poolOf(state)),
-    bootHosts(state, subnet),
-  ]);
-  return finish({ state, subnet, hosts, pki, guest });
+  const [guest, hosts] = await Promise.all([installGuest(poolOf(state)), bootHosts(state, subnet)]);
+  return finish({ state, subnet, hosts, guest });
 }
 
 async function takeSubnet(state: LabState): Promise<string> {
@@ -198,7 +191,7 @@ async function bootHosts(state: LabState, subnet: string): Promise<Map<string, L
     const directory = hostDirectoryOf(state, identity.name);
     await makeHostDirectories(directory, identity, identities);
     const subject = { commonName: identity.name, addresses: [identity.address], names: [identity.name] };
-    await writeHostPki(join(directory, "etc/pki"), authority, subject);
+    await writeQemuPki(join(directory, "etc/pki/qemu"), authority, subject);
     const host = hostOf(state, identity);
     await host.powerOn();
     return host;

@@ -50,7 +50,7 @@ export class Libvirtd {
 
   async #launch(): Promise<void> {
     try {
-      await this.#host.run("libvirtd", ["--listen", "--daemon", "--pid-file", "/run/libvirtd.pid"], { timeoutMs: START_TIMEOUT_MS });
+      await this.#host.run("libvirtd", ["--daemon", "--pid-file", "/run/libvirtd.pid"], { timeoutMs: START_TIMEOUT_MS });
     } catch (cause) {
       throw new LibvirtdDidNotStart(this.#host, { cause });
     }

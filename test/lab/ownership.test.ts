@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
 import { NodeSessionState } from "../../gen/drover/v1/node.ts";
@@ -75,6 +75,8 @@ describe("who owns a machine", () => {
     const config = parse(readFileSync(join(fleet().lab.directory, "drover/agent-a.yaml"), "utf8")) as Record<string, unknown>;
     const host = fleet().lab.host("b");
     const file = join(fleet().lab.directory, "drover/impostor.yaml");
+    const stolen = join(fleet().lab.host("a").localDirectory, "drover/pki");
+    cpSync(stolen, join(host.localDirectory, "impostor/pki"), { recursive: true, dereference: true });
     writeFileSync(file, stringify({ ...config, stateDirectory: join(host.localMount, "impostor") }));
     const logFile = fleet().logOf("impostor");
     const impostor = await host.spawn(process.execPath, [join(REPOSITORY, "node-agent/main.ts"), "--config", file], { logFile });

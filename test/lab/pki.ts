@@ -1,15 +1,10 @@
-/**
- * The lab's certificates. Two authorities: the hosts' one for libvirt and QEMU, Drover's one for its own parts, so
- * that an agent's certificate opens no host and a host's certificate is no agent.
- */
+/** Certificates for tests of what is below the agents, where no api-server is there to make them. */
 import "reflect-metadata";
 import type { webcrypto } from "node:crypto";
-import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import { systemClock } from "../../lib/clock.ts";
 import { systemRandom } from "../../lib/random.ts";
+import { installQemuPki } from "../../node-agent/door/qemu-pki.ts";
 
 const KEY = { name: "ECDSA", namedCurve: "P-256" } as const;
 const SIGNATURE = { name: "ECDSA", hash: "SHA-256" } as const;
@@ -58,7 +53,7 @@ export class Authority {
       signingKey: this.#keys.privateKey,
       extensions: [
         new x509.BasicConstraintsExtension(false, undefined, true),
-        // Libvirt wants to see key encipherment also for keys that can only sign.
+        // QEMU wants to see key encipherment also for keys that can only sign.
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment, true),
         new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
         new x509.SubjectAlternativeNameExtension([
@@ -73,84 +68,10 @@ export class Authority {
   }
 }
 
-/** The certificates of Drover's own parts, each as files below one directory. */
-export class Pki {
-  readonly ca: string;
-  readonly #authority: Authority;
-  readonly #directory: string;
-
-  private constructor(directory: string, authority: Authority) {
-    this.#directory = directory;
-    this.#authority = authority;
-    this.ca = filesIn(directory, "ca").ca;
-  }
-
-  static async create(directory: string, { serverAddress, nodes }: { serverAddress: string; nodes: readonly string[] }): Promise<Pki> {
-    await mkdir(directory, { recursive: true });
-    const pki = new Pki(directory, await Authority.create("drover lab"));
-    await writeFile(pki.ca, pki.#authority.certificatePem);
-    await pki.issue("api-server", { commonName: "drover-api-server", addresses: [serverAddress, "127.0.0.1"], names: ["localhost"] });
-    await Promise.all(nodes.map((name) => pki.issueNode(name)));
-    return pki;
-  }
-
-  /** The certificates below a directory, made there if it has none. Nothing more can be issued from those it finds. */
-  static async open(directory: string, subjects: { serverAddress: string; nodes: readonly string[] }): Promise<PkiFiles> {
-    const files = { apiServer: filesIn(directory, "api-server"), node: (name: string) => filesIn(directory, `node-${name}`) };
-    const wanted = [files.apiServer, ...subjects.nodes.map(files.node)].flatMap(({ ca, cert, key }) => [ca, cert, key]);
-    if (!wanted.every((path) => existsSync(path))) await Pki.create(directory, subjects);
-    return files;
-  }
-
-  get apiServer(): CertificateFiles {
-    return this.#files("api-server");
-  }
-
-  /** The client certificate by which the api-server knows the node's agent. */
-  node(name: string): CertificateFiles {
-    return this.#files(`node-${name}`);
-  }
-
-  issueNode(name: string): Promise<CertificateFiles> {
-    return this.issue(`node-${name}`, { commonName: name, uris: [`spiffe://drover/node/${name}`] });
-  }
-
-  async issue(fileName: string, subject: CertificateSubject): Promise<CertificateFiles> {
-    const files = this.#files(fileName);
-    await writePair(files, await this.#authority.issue(subject));
-    return files;
-  }
-
-  #files(fileName: string): CertificateFiles {
-    return filesIn(this.#directory, fileName);
-  }
-}
-
-/** Where a node's and the server's certificates are. */
-export type PkiFiles = { apiServer: CertificateFiles; node(name: string): CertificateFiles };
-
-const filesIn = (directory: string, fileName: string): CertificateFiles => ({
-  cert: join(directory, `${fileName}.pem`),
-  key: join(directory, `${fileName}.key`),
-  ca: join(directory, "ca.pem"),
-});
-
-/** Lays out one host's certificate under the names that libvirt and QEMU each look for. */
-export async function writeHostPki(directory: string, authority: Authority, subject: CertificateSubject): Promise<void> {
+/** One host's certificate for QEMU, under the names that it looks for. */
+export async function writeQemuPki(directory: string, authority: Authority, subject: CertificateSubject): Promise<void> {
   const pem = await authority.issue(subject);
-  const [authorities, libvirt, qemu] = [join(directory, "CA"), join(directory, "libvirt"), join(directory, "qemu")];
-  await Promise.all([authorities, join(libvirt, "private"), qemu].map((path) => mkdir(path, { recursive: true })));
-  await writeFile(join(authorities, "cacert.pem"), authority.certificatePem);
-  await writeFile(join(qemu, "ca-cert.pem"), authority.certificatePem);
-  for (const end of ["server", "client"]) {
-    await writePair({ cert: join(libvirt, `${end}cert.pem`), key: join(libvirt, "private", `${end}key.pem`) }, pem);
-    await writePair({ cert: join(qemu, `${end}-cert.pem`), key: join(qemu, `${end}-key.pem`) }, pem);
-  }
-}
-
-async function writePair(files: Pem, pem: Pem): Promise<void> {
-  await writeFile(files.cert, pem.cert);
-  await writeFile(files.key, pem.key, { mode: 0o600 });
+  installQemuPki(directory, { ...pem, ca: authority.certificatePem }, { uid: process.getuid!(), gid: process.getgid!() });
 }
 
 function frame() {

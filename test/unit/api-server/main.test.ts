@@ -18,10 +18,10 @@ class Program {
   readonly #child: ChildProcess;
   #errors = "";
 
-  constructor(directory: string, config: object) {
+  constructor(directory: string, config: object, flags: readonly string[]) {
     const file = join(directory, "config.yaml");
     writeFileSync(file, stringify(config));
-    this.#child = spawn(process.execPath, [MAIN, "--config", file], { stdio: ["ignore", "ignore", "pipe"] });
+    this.#child = spawn(process.execPath, [MAIN, "--config", file, ...flags], { stdio: ["ignore", "ignore", "pipe"] });
     this.#child.stderr!.on("data", (data: Buffer) => (this.#errors += data.toString()));
   }
 
@@ -49,8 +49,8 @@ describe("drover-api-server", function () {
   let directory = "";
   let config: { store: string; listen: { unix: string } };
   const started: Program[] = [];
-  const start = (changes: object = {}) => {
-    const program = new Program(directory, { ...config, ...changes });
+  const start = (changes: object = {}, flags: readonly string[] = []) => {
+    const program = new Program(directory, { ...config, ...changes }, flags);
     started.push(program);
     return program;
   };
@@ -100,7 +100,7 @@ describe("drover-api-server", function () {
     const other = createServer().listen(0, "127.0.0.1");
     await once(other, "listening");
     const { port } = other.address() as { port: number };
-    const program = start({ listen: { tcp: `127.0.0.1:${port}` } });
+    const program = start({ listen: { insecureLoopback: `127.0.0.1:${port}` } });
     assert.equal(await program.ended(), 1);
     assert.match(program.errors, new RegExp(`Cannot listen on 127.0.0.1:${port}: .*EADDRINUSE`));
     other.close();
@@ -113,9 +113,36 @@ describe("drover-api-server", function () {
     assert.match(second.errors, /api\.sock/);
   });
 
+  it("serves this machine in the clear only when it is told to, and nothing but this machine", async () => {
+    const port = await freePort();
+    await start({}, ["--insecure-loopback", `127.0.0.1:${port}`]).serving();
+    using connection = connect({ server: `127.0.0.1:${port}` });
+    assert.equal((await connection.client(NamespaceServiceDefinition).listNamespaces(page)).namespaces.length, 1);
+    const wrong = start({}, [`--insecure-loopback=0.0.0.0:${port}`]);
+    assert.equal(await wrong.ended(), 2);
+    assert.match(wrong.errors, /listen\.insecureLoopback: must be a loopback address/);
+  });
+
+  it("wants an authority for every listener that is not this machine's", async () => {
+    for (const listen of [{ public: "0.0.0.0:1" }, { agents: "0.0.0.0:1" }, { enrolment: "127.0.0.1:1" }]) {
+      const program = start({ listen });
+      assert.equal(await program.ended(), 2);
+      assert.match(program.errors, /pki: is required with listen\.public/);
+    }
+  });
+
   it("refuses a wrong configuration with the path, and exits 2", async () => {
-    const program = start({ listen: { tcp: "0.0.0.0:7443", agents: "0.0.0.0:7444" }, leaseMs: "soon", colour: "red" });
+    const program = start({ listen: { insecureLoopback: "0.0.0.0:7443", tcp: "127.0.0.1:1" }, leaseMs: "soon", colour: "red", pki: { directory: "pki" } });
     assert.equal(await program.ended(), 2);
-    for (const path of ["listen.tcp", "leaseMs", "colour"]) assert.match(program.errors, new RegExp(path.replace(".", "\\.")));
+    for (const path of ["listen.insecureLoopback", "listen.tcp", "leaseMs", "colour", "pki.directory"]) assert.match(program.errors, new RegExp(path.replace(".", "\\.")));
   });
 });
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as { port: number };
+  probe.close();
+  await once(probe, "close");
+  return port;
+}

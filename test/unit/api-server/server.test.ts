@@ -27,7 +27,7 @@ async function serve() {
   const unix = join(directory, "api.sock");
   const store = new MemoryStore({ identity: { storeId: "store", incarnation: "test" } });
   const assembly = await assemble({ store, clock: systemClock, random: systemRandom, log: silentLog, leaseMs: 15_000 });
-  const listening = await listenAll(listenersOf({ listen: { unix, tcp: "127.0.0.1:0" } }, assembly.parts), assembly.server);
+  const listening = await listenAll(listenersOf({ listen: { unix, insecureLoopback: "127.0.0.1:0" }, auth: { oidc: [] } }, assembly.parts), assembly.server);
   const local = connect({ server: `unix://${unix}` });
   const remote = connect({ server: `127.0.0.1:${listening[1]!.port}` });
   const stop = async () => {

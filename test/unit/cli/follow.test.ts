@@ -54,6 +54,15 @@ describe("follow", () => {
     assert.deepEqual(from, ["", "", "9"]);
   });
 
+  it("lists again when the caller's rights have changed: what is out of sight now is told as deleted", async () => {
+    const { told, from } = await played([
+      [added("a", "1"), added("b", "2"), bookmark("2"), cut(Status.ABORTED)],
+      [added("a", "1"), added("old", "0"), bookmark("3")],
+    ]);
+    assert.deepEqual(told, ["added a 1", "added b 2", "synced", "added old 0", "deleted b 2"]);
+    assert.deepEqual(from, ["", "", "3"]);
+  });
+
   it("begins a cut beginning again without repeating it", async () => {
     const { told } = await played([[added("a", "1"), cut(Status.UNAVAILABLE)], [added("a", "1"), added("b", "2"), bookmark("2")]]);
     assert.deepEqual(told, ["added a 1", "added b 2", "synced"]);

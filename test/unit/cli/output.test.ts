@@ -2,8 +2,6 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
 import { VirtualMachine } from "../../../gen/drover/v1/virtual_machine.ts";
-import { findContext } from "../../../cli/context.ts";
-import { UsageError } from "../../../cli/failure.ts";
 import { age, word } from "../../../cli/kinds/kind.ts";
 import { virtualMachines } from "../../../cli/kinds/virtual-machine.ts";
 import { Output } from "../../../cli/output.ts";
@@ -73,15 +71,5 @@ describe("text from outside", () => {
     for (const text of texts) assert.deepEqual(text.split("").filter((character) => "\u001B\u009B\u202E".includes(character)), []);
     assert.equal(parse(await yamlText({ a: HOSTILE }))["a"], HOSTILE);
     assert.equal((JSON.parse(jsonText({ a: HOSTILE }, 0)) as { a: string }).a, HOSTILE);
-  });
-});
-
-describe("the server's address", () => {
-  it("comes from the flag, then the environment, and says from where", async () => {
-    const environment = { DROVER_SERVER: "unix:///run/api.sock", HOME: "/nonexistent" };
-    assert.deepEqual((await findContext({ server: "a:1", namespace: "x" }, environment)), { server: { address: "a:1", from: "--server" }, namespace: "x" });
-    assert.deepEqual((await findContext({}, environment)).server, { address: "unix:///run/api.sock", from: "DROVER_SERVER" });
-    assert.equal((await findContext({}, {})).server.address, "127.0.0.1:7443");
-    await assert.rejects(findContext({ server: "http://x" }, environment), UsageError);
   });
 });

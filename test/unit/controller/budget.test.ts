@@ -21,7 +21,7 @@ import { connect } from "../../../lib/client.ts";
 import { systemClock } from "../../../lib/clock.ts";
 import { silentLog } from "../../../lib/log.ts";
 import { systemRandom } from "../../../lib/random.ts";
-import { Pki } from "../../lab/pki.ts";
+import { enrol } from "../../contract/enrol.ts";
 import { Peer } from "./peer.ts";
 import type { Guests } from "./peer.ts";
 import { aSpec } from "./world.ts";
@@ -41,23 +41,24 @@ describe("the controller beside a real API server", function () {
 
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), "drover-controller-"));
-    const port = await freePort();
-    const pki = await Pki.create(join(directory, "pki"), { serverAddress: "127.0.0.1", nodes: ["a", "b"] });
+    const [agents, enrolment] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
     await mkdir(join(directory, "store"));
     const config = join(directory, "api.yaml");
     const unix = join(directory, "api.sock");
-    const listen = { unix, agents: `127.0.0.1:${port}` };
-    await writeFile(config, JSON.stringify({ store: `sqlite:${directory}/store/drover.db`, listen, agentsTls: pki.apiServer, logLevel: "warn" }));
+    const pki = { directory: join(directory, "pki") };
+    await writeFile(config, JSON.stringify({ store: `sqlite:${directory}/store/drover.db`, listen: { unix, agents, enrolment }, pki, logLevel: "warn" }));
     const main = join(import.meta.dirname, "../../../api-server/main.ts");
     serve = () => (server = spawn(process.execPath, [main, "--config", config], { stdio: ["ignore", "ignore", "ignore"] }));
     serve();
     const connection = connect({ server: `unix://${unix}` });
     clients = clientsOn(connection);
     await until(async () => (await clients.machines.listVirtualMachines(ListVirtualMachinesRequest.create())).revision !== "");
-    const running = runController({ config: { cpuAllocationRatio: 10, migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2 } }, connection, name: "the test", clock: systemClock, random: systemRandom, log: silentLog, signal: stop.signal });
+    const running = runController({ config: { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2 } }, connection, name: "the test", clock: systemClock, random: systemRandom, log: silentLog, signal: stop.signal });
     closing.push(() => running, () => connection[Symbol.dispose]());
     for (const name of ["a", "b"]) {
-      const peer = new Peer({ name, server: `127.0.0.1:${port}`, tls: pki.node(name), guests });
+      const { token } = await clients.nodes.createNodeToken({ name, ttlSeconds: 0, requestId: "", validateOnly: false });
+      const { agent } = await enrol(join(directory, name), { server: enrolment, token });
+      const peer = new Peer({ name, server: agents, tls: agent, guests });
       await peer.start();
       closing.unshift(() => peer[Symbol.asyncDispose]());
     }

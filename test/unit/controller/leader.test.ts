@@ -36,7 +36,7 @@ describe("leadership", function () {
     Program.start({ command: process.execPath, args: [join(REPOSITORY, name, "main.ts"), "--config", file], logFile: join(directory, log) });
 
   before(async () => {
-    writeFileSync(config, JSON.stringify({ store: "memory:", listen: { unix: socket, tcp: "127.0.0.1:0" } }));
+    writeFileSync(config, JSON.stringify({ store: "memory:", listen: { unix: socket, insecureLoopback: "127.0.0.1:0" } }));
     writeFileSync(join(directory, "controller.yaml"), JSON.stringify({ server: serverUri }));
     await serve();
   });

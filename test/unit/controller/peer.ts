@@ -119,7 +119,7 @@ export class Peer {
     const here = this.#guests.get(instance.metadata!.uid) === this.name;
     if (grant.target && !here && grant.source?.state === MigrationSourceState.ISSUED) await new Promise((resolve) => systemClock.after(50, () => resolve(undefined)));
     const state = this.#guests.get(instance.metadata!.uid) === this.name ? MigrationTargetState.RUNNING : MigrationTargetState.READY;
-    const report = MigrationTargetReport.create({ generation: state, state, libvirtUri: "test:///", boot: BOOT, agentInstance: this.#instance });
+    const report = MigrationTargetReport.create({ generation: state, state, doorAddress: "10.0.0.2:49000", boot: BOOT, agentInstance: this.#instance });
     await this.#once(`${grant.uid}/target/${state}`, { ...about(instance), epoch: grant.targetEpoch, part: { $case: "migrationTarget", value: { migrationUid: grant.uid, report } } });
   }
 

@@ -41,7 +41,7 @@ export class World {
     caches: this.caches,
     clock: this.#clock,
     random: this.#random,
-    limits: { cpuAllocationRatio: 10, migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2 } },
+    limits: { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2 } },
   });
   readonly loops = makeLoops(this.context, { clock: this.#clock, random: this.#random });
 

@@ -13,6 +13,7 @@ import { Refused } from "../../../node-agent/control-plane.ts";
 import type { ControlPlane } from "../../../node-agent/control-plane.ts";
 import { domainName, machineIdentity } from "../../../node-agent/domain/identity.ts";
 import { instanceMetadata } from "../../../node-agent/domain/metadata.ts";
+import type { Doors, OpenMigration } from "../../../node-agent/door/doors.ts";
 import type { EventJournal } from "../../../node-agent/event-journal.ts";
 import type { Endings } from "../../../node-agent/machine/endings.ts";
 import { Machines } from "../../../node-agent/machine/machines.ts";
@@ -130,7 +131,32 @@ export function memoryEndings(kept = new Map<string, Ending>()): Endings {
 
 export const memoryJournal = (): EventJournal => ({ read: () => [], append: () => undefined, acknowledge: () => undefined });
 
+/** Doors that stand as long as the test. */
+export class FakeDoors implements Doors {
+  readonly opened: string[] = [];
+  readonly closed: string[] = [];
+  attended: readonly OpenMigration[] = [];
+  openDoor({ uid }: { uid: string }): Promise<string> {
+    this.opened.push(`door ${uid}`);
+    return Promise.resolve("10.0.0.2:49000");
+  }
+  openPassage({ uid }: { uid: string }): Promise<{ uri: string; tlsDestination: string }> {
+    this.opened.push(`passage ${uid}`);
+    return Promise.resolve({ uri: "qemu+unix:///system?socket=/passage", tlsDestination: "b.migration" });
+  }
+  close(uid: string): void {
+    this.closed.push(uid);
+  }
+  stop(): void {
+    this.attended = [];
+  }
+  attend(migrations: readonly OpenMigration[]): void {
+    this.attended = migrations;
+  }
+}
+
 export class Agent implements Disposable {
+  readonly doors = new FakeDoors();
   readonly hypervisor: FakeHypervisor;
   readonly controlPlane: FakeControlPlane;
   readonly machines: Machines;
@@ -158,7 +184,9 @@ export class Agent implements Disposable {
       self: () => ({ nodeName: "a", boot: BOOT, agentInstance }),
       hypervisor, controlPlane, endings, outbox: this.#outbox, blueprint,
       storage: storage as Storage,
-      migration: { libvirtUri: "qemu+tls://a/system", memoryUri: "tcp://a", tls: true },
+      incoming: blueprint,
+      doors: this.doors,
+      memoryUri: "tcp://a",
       ...common,
     });
     controlPlane.changed = (record) => this.assign(record);

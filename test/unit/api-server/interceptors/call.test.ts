@@ -5,18 +5,24 @@ import { Metadata } from "nice-grpc-common";
 import { NamespaceServiceDefinition } from "../../../../gen/drover/v1/namespace.ts";
 import { DeadlineExceeded } from "../../../../lib/clock.ts";
 import { InvalidArgument, PermissionDenied } from "../../../../lib/errors.ts";
+import type { Authorizer } from "../../../../api-server/auth/authorizer.ts";
 import { callContext } from "../../../../api-server/interceptors/call.ts";
 import { shapesOf } from "../../../../api-server/interceptors/shapes.ts";
 import type { Call, Caller, WithCall } from "../../../../api-server/objects.ts";
 import { ManualClock } from "../sessions/manual-clock.ts";
 import { admin, countingRandom, rules, schema } from "../fixture.ts";
 
+const authorizer: Authorizer = {
+  decide: async ({ role }) => ({ allowed: role === "admin", reason: "" }),
+  scopes: async () => [],
+  onChange: () => () => undefined,
+};
 const shapes = shapesOf([NamespaceServiceDefinition], schema);
 
 /** Runs one unary call; `handle` gets what a handler would. */
 function run(method: string, request: object, handle: (call: Call) => Promise<unknown>, caller: Caller = admin) {
   const clock = new ManualClock();
-  const middleware = callContext({ shapes, rules, clock, random: countingRandom(), callerOf: () => caller });
+  const middleware = callContext({ shapes, rules, clock, random: countingRandom(), callerOf: () => caller, authorizer, admit: () => ({ [Symbol.dispose]: () => undefined }) });
   const path = `/drover.v1.NamespaceService/${method}`;
   const context = { metadata: Metadata(), signal: new AbortController().signal, peer: "test" } as unknown as CallContext;
   const next = (_request: unknown, { call }: CallContext & WithCall) => ({
@@ -31,7 +37,12 @@ const made = (request: object) => run("DeleteNamespace", { namespace: "", name: 
 
 describe("the frame around a call", () => {
   it("ends a call at its deadline, whatever the handler does", async () => {
-    const { clock, answer } = run("GetNamespace", { name: "a" }, () => new Promise(() => undefined));
+    const begun = Promise.withResolvers<void>();
+    const { clock, answer } = run("GetNamespace", { name: "a" }, () => {
+      begun.resolve();
+      return new Promise(() => undefined);
+    });
+    await begun.promise;
     clock.pass(29_999);
     clock.pass(2);
     await assert.rejects(answer, DeadlineExceeded);
@@ -56,7 +67,9 @@ describe("the frame around a call", () => {
     assert.deepEqual(call.faults?.map(({ path }) => path), ["request_id"]);
   });
 
-  it("asks for the role first", async () => {
-    await assert.rejects(run("DeleteNamespace", { name: "" }, async () => undefined, { subject: "node/a", role: "node", node: "a" }).answer, PermissionDenied);
+  it("asks for the right first", async () => {
+    for (const caller of [{ subject: "node/a", role: "node", node: "a" }, { subject: "user/a", role: "user" }] as const) {
+      await assert.rejects(run("DeleteNamespace", { name: "" }, async () => undefined, caller).answer, PermissionDenied);
+    }
   });
 });

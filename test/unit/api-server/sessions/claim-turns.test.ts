@@ -16,9 +16,9 @@ const MIB = 1024 ** 2;
 const ONE_BYTES = 100 * MIB + Math.ceil((100 * MIB) / 512) + (50 + 8 + 8 + 32) * MIB;
 
 describe("claims of one node", () => {
-  async function fleet({ memoryBytes, maxMemory = "" }: { memoryBytes: number; maxMemory?: string }) {
+  async function fleet({ memoryBytes, maxMemory = "", cpus = 64, ratio = 0 }: { memoryBytes: number; maxMemory?: string; cpus?: number; ratio?: number }) {
     const { objects } = await makeObjects();
-    await objects.create(nodes, Node.create({ metadata: { name: "a" }, spec: { maxMemory }, status: { report: { memoryBytes, reservedMemoryBytes: MIB } } }), callBy(admin));
+    await objects.create(nodes, Node.create({ metadata: { name: "a" }, spec: { maxMemory, cpuAllocationRatio: ratio }, status: { report: { memoryBytes, reservedMemoryBytes: MIB, cpus } } }), callBy(admin));
     const assigned: VirtualMachineInstance[] = [];
     const turns = new ClaimTurns({ objects, assigned: () => assigned });
     const add = async (name: string, status: DeepPartial<VirtualMachineInstanceStatus> = {}) => {
@@ -44,6 +44,14 @@ describe("claims of one node", () => {
 
   const claimed = { claim: { nodeName: "a", epoch: 1, boot: BOOT, agentInstance: "agent" } };
   const arriving = { nodeName: "b", migration: { uid: "m", sourceNode: "b", targetNode: "a" } };
+
+  it("are refused when the processors are given, ten machines of one to each processor unless the node says otherwise", async () => {
+    for (const [ratio, taken] of [[0, 10], [2, 2]] as const) {
+      const { add, outcome } = await fleet({ memoryBytes: 64 * 1024 * MIB, cpus: 1, ratio });
+      for (let index = 0; index < taken; index += 1) assert.equal(await outcome(await add(`web-${index}`)), "a");
+      assert.equal(await outcome(await add("late")), "NO_CAPACITY");
+    }
+  });
 
   it("pass one by one, so that memory for one is given once", async () => {
     const { add, outcome } = await fleet({ memoryBytes: MIB + 2 * ONE_BYTES - 1 });

@@ -4,7 +4,7 @@ import type { Hello, SessionResponse } from "../../../../gen/drover/agent/v1/age
 import { CloudInitNoCloud, VirtualMachineVolume } from "../../../../gen/drover/v1/machine.ts";
 import type { VirtualMachineInstance } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { Channel } from "../../../../lib/channel.ts";
-import { Aborted, NotFound, Unavailable } from "../../../../lib/errors.ts";
+import { Aborted, NotFound, PermissionDenied, Unavailable } from "../../../../lib/errors.ts";
 import { silentLog } from "../../../../lib/log.ts";
 import { systemRandom } from "../../../../lib/random.ts";
 import type { WatchEvent } from "../../../../api-server/objects.ts";
@@ -205,7 +205,7 @@ describe("assignments", () => {
   });
 });
 
-const session = () => new NodeSession({ id: "s", node: "a", hello: {} as Hello });
+const session = () => new NodeSession({ incarnation: 1, id: "s", node: "a", hello: {} as Hello });
 
 describe("commands", () => {
   const describe_ = { $case: "describeDomain" as const, value: { vmiUid: "vmi-1", domainUuid: "d" } };
@@ -285,7 +285,7 @@ describe("tunnels", () => {
     const other = (async function* () {
       yield open(id);
     })();
-    await assert.rejects(drain(tunnels.attach("b", other)), NotFound);
+    await assert.rejects(drain(tunnels.attach("b", other)), PermissionDenied);
     clock.pass(5_000);
     await assert.rejects(offer, Unavailable);
   });

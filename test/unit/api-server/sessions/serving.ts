@@ -1,6 +1,6 @@
 /** The server with everything that an agent meets, and agents as the server meets them: generated clients over real TLS. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ClientError, Status } from "nice-grpc";
@@ -8,91 +8,75 @@ import { NodeAgentServiceDefinition, SessionRequest } from "../../../../gen/drov
 import type { DomainDescription, SessionResponse } from "../../../../gen/drover/agent/v1/agent.ts";
 import { EventServiceDefinition } from "../../../../gen/drover/v1/event.ts";
 import { MigrationServiceDefinition } from "../../../../gen/drover/v1/migration.ts";
-import { Namespace } from "../../../../gen/drover/v1/namespace.ts";
 import { NodeReport, NodeServiceDefinition } from "../../../../gen/drover/v1/node.ts";
 import { RunStrategy, VirtualMachine, VirtualMachineServiceDefinition } from "../../../../gen/drover/v1/virtual_machine.ts";
 import { OwnerReport, Phase, VirtualMachineInstance, VirtualMachineInstanceServiceDefinition } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { Channel } from "../../../../lib/channel.ts";
 import { connect } from "../../../../lib/client.ts";
-import { Unavailable } from "../../../../lib/errors.ts";
+import type { ClientTls } from "../../../../lib/client.ts";
+import { systemClock } from "../../../../lib/clock.ts";
 import { silentLog } from "../../../../lib/log.ts";
 import { systemRandom } from "../../../../lib/random.ts";
-import { namespaces, virtualMachineInstances } from "../../../../api-server/kinds/table.ts";
-import { StoreObjects } from "../../../../api-server/records/objects.ts";
-import { listen, localCaller, nodeCaller } from "../../../../api-server/server.ts";
-import { agentServices, publicServices } from "../../../../api-server/services/table.ts";
-import { Assignments } from "../../../../api-server/sessions/assignments.ts";
-import { NodeSessions } from "../../../../api-server/sessions/node-sessions.ts";
-import { Tombstones } from "../../../../api-server/sessions/tombstones.ts";
-import { Tunnels } from "../../../../api-server/sessions/tunnels.ts";
+import { assemble } from "../../../../api-server/assemble.ts";
+import type { Authority } from "../../../../api-server/authority/authority.ts";
+import { listenersOf } from "../../../../api-server/listeners.ts";
+import { listenAll } from "../../../../api-server/server.ts";
+import type { ListenerName } from "../../../../api-server/server.ts";
 import { MemoryStore } from "../../../../api-server/store/memory.ts";
-import { fieldRules } from "../../../../api-server/validate/field-rules.ts";
-import { loadSchema } from "../../../../api-server/schema.ts";
-import { Authority } from "../../../lab/pki.ts";
+import { openAuthority, openTrust } from "../../../../api-server/trust.ts";
+import { enrol } from "../../../contract/enrol.ts";
 import { BOOT } from "../subresources/records.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 export const LEASE_MS = 15_000;
 export const random = systemRandom;
-const schema = loadSchema();
-const rules = fieldRules(schema);
 const log = silentLog;
 
-/** The real server on a real TLS listener and a unix socket, over a memory store and time that the test moves. */
-export async function serve(store = new MemoryStore({ identity: { storeId: "store-1", incarnation: "one" } })) {
+/** The real server on its real listeners, over a memory store and time that the test moves; certificates live in the time of TLS. */
+export async function serve(store = new MemoryStore({ identity: { storeId: "store-1", incarnation: "one" } }), brought: { authority?: Authority } = {}) {
   const clock = new ManualClock();
-  const stop = new AbortController();
-  const stopping = stop.signal;
   const directory = mkdtempSync(join(tmpdir(), "drover-sessions-"));
-  const authority = await Authority.create("test");
-  const write = (name: string, text: string) => {
-    const path = join(directory, name);
-    writeFileSync(path, text);
-    return path;
-  };
-  const ca = write("ca.pem", authority.certificatePem);
-  const files = async (name: string, uris: string[]) => {
-    const { cert, key } = await authority.issue({ commonName: name, addresses: ["127.0.0.1"], uris });
-    return { ca, cert: write(`${name}.pem`, cert), key: write(`${name}.key`, key), pem: { cert: Buffer.from(cert), key: Buffer.from(key) } };
-  };
-  const objects = new StoreObjects({ store, schema, rules, clock, random, stopping });
-  const sessions = new NodeSessions({ objects, clock, random, log, leaseMs: LEASE_MS, signal: stopping });
-  const watch = (signal: AbortSignal) => objects.revealed.watch(virtualMachineInstances, { signal });
-  const assignments = new Assignments({ watch, clock, random, log });
-  const tunnels = new Tunnels({ clock, random });
-  const tombstones = new Tombstones(store);
-  const parts = { objects, store, schema, clock, random, log, stopping, sessions, assignments, tunnels, tombstones };
-  const call = { caller: { subject: "test", role: "admin" as const }, requestId: "", repeatable: false, rpc: "", bodyHash: "", validateOnly: false, signal: stopping };
-  if (!(await objects.find(namespaces, { name: "default" }))) await objects.create(namespaces, Namespace.create({ metadata: { name: "default" } }), call);
-  await sessions.start();
-  void assignments.run(stopping);
-  const server = (await files("server", [])).pem;
-  const serving = { schema, rules, clock, random, log };
-  const common = { messageBytesMax: 4 << 20, described: false };
-  const socket = join(directory, "api.sock");
-  const local = await listen({ ...common, address: `unix:${socket}`, services: publicServices(parts), callerOf: localCaller }, serving);
-  const tls = { ca: Buffer.from(authority.certificatePem), ...server };
-  const agents = await listen({ ...common, address: "127.0.0.1:0", services: agentServices(parts), callerOf: nodeCaller, tls }, serving);
-  const admin = connect({ server: `unix://${socket}` });
+  const unix = join(directory, "api.sock");
+  const local = "127.0.0.1:0";
+  const listen = { unix, public: local, agents: local, enrolment: local };
+  const config = { listen, auth: { oidc: [] }, pki: { directory: join(directory, "pki"), trustDomain: "test", names: [] } };
+  const inRealTime = { config, clock: systemClock, random, log };
+  const authority = brought.authority ?? (await openAuthority(inRealTime))!;
+  const assembly = await assemble({ store, clock, random, log, leaseMs: LEASE_MS, authority });
+  const { parts, server } = assembly;
+  const { trust } = await openTrust(authority, inRealTime, { parts, signal: parts.stopping });
+  const listening = await listenAll(listenersOf(config, parts, trust), server);
+  const portOf = (name: ListenerName) => `127.0.0.1:${listening.find((each) => each.name === name)!.port}`;
+  const admin = connect({ server: `unix://${unix}` });
   const connections: Disposable[] = [admin];
+  const nodes = admin.client(NodeServiceDefinition);
+  const open = (address: string, tls: ClientTls) => {
+    const connection = connect({ server: address, tls });
+    connections.push(connection);
+    return connection;
+  };
+  let joins = 0;
   return {
-    clock, store, objects, sessions, tombstones,
+    clock, store, authority, trust, directory, nodes, portOf, open,
+    objects: parts.objects,
+    sessions: parts.sessions,
+    tombstones: parts.tombstones,
     vms: admin.client(VirtualMachineServiceDefinition),
     vmis: admin.client(VirtualMachineInstanceServiceDefinition),
-    nodes: admin.client(NodeServiceDefinition),
     migrations: admin.client(MigrationServiceDefinition),
     events: admin.client(EventServiceDefinition),
-    /** A client with a certificate for the node. */
-    async node(name: string, uris = [`spiffe://test/node/${name}`]) {
-      const connection = connect({ server: `127.0.0.1:${agents.port}`, tls: await files(name, uris) });
-      connections.push(connection);
-      return connection.client(NodeAgentServiceDefinition);
+    token: async (name: string, ttlSeconds = 0) => (await nodes.createNodeToken({ name, ttlSeconds, requestId: "", validateOnly: false })).token,
+    /** A host that joins by a token, with its files. */
+    join: (token: string) => enrol(join(directory, `host-${(joins += 1)}`), { server: portOf("enrolment"), token }),
+    /** The agents' service by these files. */
+    agent: (tls: ClientTls) => open(portOf("agents"), tls).client(NodeAgentServiceDefinition),
+    /** A client with a certificate for the node, which it has just become. */
+    async node(name: string) {
+      return this.agent((await this.join(await this.token(name))).agent);
     },
     async [Symbol.asyncDispose]() {
-      stop.abort();
-      sessions.closeAll(new Unavailable("stopping", { reason: "STOPPING" }));
       for (const connection of connections) connection[Symbol.dispose]();
-      await Promise.all([local.close(100), agents.close(100)]);
+      await Promise.all([assembly.stop(), ...listening.map((each) => each.close(100))]);
       rmSync(directory, { recursive: true });
     },
   };
@@ -176,7 +160,7 @@ export const report = (agent: Agent, vmi: VirtualMachineInstance, seq: number, v
 });
 export const nodeReport = (agent: Agent, value: Partial<NodeReport>) => ({
   agentInstance: agent.instance, seq: 100, namespace: "", name: "", vmiUid: "", epoch: 0,
-  part: { $case: "node" as const, value: NodeReport.create({ generation: 1, memoryBytes: 8 * 1024 ** 3, ...value }) },
+  part: { $case: "node" as const, value: NodeReport.create({ generation: 1, memoryBytes: 8 * 1024 ** 3, cpus: 8, ...value }) },
 });
 
 export async function joined(server: Server, name: string) {

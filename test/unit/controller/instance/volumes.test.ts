@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { RunStrategy } from "../../../../gen/drover/v1/virtual_machine.ts";
 import { VolumeHolder } from "../../../../gen/drover/v1/volume.ts";
 import { conditionOf } from "../../../../controller/conditions.ts";
-import { liveMigrationFault, volumeName, volumesFor } from "../../../../controller/instance/volumes.ts";
-import { DiskCache } from "../../../../gen/drover/v1/machine.ts";
+import { foreignVolume, liveMigrationFault, volumeName, volumesFor } from "../../../../controller/instance/volumes.ts";
+import { DiskCache, PoolDisk } from "../../../../gen/drover/v1/machine.ts";
 import { aNode, aSpec, World } from "../world.ts";
 
 const NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
@@ -24,13 +24,13 @@ describe("the volumes of a start", () => {
     const spec = aSpec({ disks: ["root", "root", "data"] });
     const disks = spec.domain.devices!.disks;
     const readonly = { ...spec, domain: { ...spec.domain, devices: { ...spec.domain.devices!, disks: [disks[0]!, disks[1]!, { ...disks[2]!, device: { $case: "cdrom" as const, value: { bus: 0 as const } } }] } } };
-    assert.deepEqual(volumesFor(readonly, aNode("a"), () => undefined).map(({ spec: { image } }) => image), ["root"]);
+    assert.deepEqual(volumesFor({ ...instanceNamed("web"), spec: readonly }, aNode("a"), () => undefined).map(({ spec: { image } }) => image), ["root"]);
   });
 
   it("are refused while another holds one, and taken when it lets go", () => {
     const world = new World();
     world.addNode("a");
-    const [volume] = volumesFor(aSpec(), aNode("a"), () => undefined);
+    const [volume] = volumesFor({ ...instanceNamed("web"), spec: aSpec() }, aNode("a"), () => undefined);
     const holder = VolumeHolder.create({ namespace: "default", name: "other", vmiUid: "uid-other" });
     world.create(world.caches.instances, { ...instanceNamed("other"), status: { ...instanceNamed("other").status, heldVolumes: [volume!.metadata.name], nodeName: "elsewhere" } });
     world.create(world.caches.volumes, { ...volume!, status: { holder } });
@@ -45,6 +45,32 @@ describe("the volumes of a start", () => {
     world.settle();
     assert.equal(world.instance()!.status.nodeName, "a");
     assert.equal(world.caches.volumes.get(volume!.metadata.name)?.status.holder?.vmiUid, world.instance()!.metadata.uid);
+  });
+
+  it("belong to the namespace that wrote to them first, also for reading and as a base", () => {
+    const mine = { ...instanceNamed("web"), spec: aSpec() };
+    const [volume] = volumesFor(mine, aNode("a"), () => undefined);
+    assert.equal(volume!.spec.namespace, "default");
+    const theirs = { ...volume!, spec: { ...volume!.spec, namespace: "other" } };
+    const find = (name: string) => (name === theirs.metadata.name ? theirs : undefined);
+    assert.equal(foreignVolume(mine, aNode("a"), find), theirs);
+    const { pool, image } = volume!.spec;
+    const overlay = { name: "root", source: { $case: "disk" as const, value: { ...PoolDisk.create({ pool, image: "mine.qcow2", baseImage: image }) } } };
+    assert.equal(foreignVolume({ ...mine, spec: { ...mine.spec, volumes: [overlay] } }, aNode("a"), find), theirs);
+    assert.equal(foreignVolume(mine, aNode("a"), () => ({ ...theirs, spec: { ...theirs.spec, namespace: "" } })), undefined);
+  });
+
+  it("of another namespace keep a machine waiting, with the reason and without the other's name", () => {
+    const world = new World();
+    world.addNode("a");
+    const [volume] = volumesFor({ ...instanceNamed("web"), spec: aSpec() }, aNode("a"), () => undefined);
+    world.create(world.caches.volumes, { ...volume!, spec: { ...volume!.spec, namespace: "secret-tenant" } });
+    world.addMachine(RunStrategy.ALWAYS);
+    world.settle();
+    assert.equal(world.instance()!.status.nodeName, "");
+    const condition = conditionOf(world.instance()!.status.conditions, "VolumesHeld");
+    assert.equal(condition?.reason, "VolumeOfAnotherNamespace");
+    assert.doesNotMatch(condition?.message ?? "", /secret-tenant/);
   });
 });
 

@@ -10,7 +10,7 @@ import { instanceFor } from "../../../../controller/virtual-machine/decide.ts";
 import { aSpec, World } from "../world.ts";
 
 const NODES = ["a", "b", "c"];
-const NOTHING: Load = { memoryBytes: 0, cpus: 0, inbound: 0, outbound: 0 };
+const NOTHING: Load = { machines: 0, memoryBytes: 0, cpus: 0, inbound: 0, outbound: 0 };
 
 function instance(status: Partial<Instance["status"]>, name = "x", guest = "512Mi"): Instance {
   const world = new World();

@@ -20,7 +20,7 @@ function place(nodes: NodeRecord[], { spec = aSpec(), on = {} as Record<string, 
   const cache = makeCaches().instances;
   const load = new FleetLoad(cache);
   for (const instance of Object.values(on).flat()) cache.apply({ type: "put", object: instance, revision: "s.1" });
-  const snapshot = takeSnapshot(nodes, { loadOn: (name) => load.on(name), cpuAllocationRatio: 10 });
+  const snapshot = takeSnapshot(nodes, { loadOn: (name) => load.on(name) });
   return schedule(snapshot, { instance: spec, hardware: undefined, demand: demandOf(spec), purpose: "start" });
 }
 
@@ -67,7 +67,7 @@ describe("a placement", () => {
     assert.equal(explain(place(nodes, { spec }).reasons), "0/3 nodes fit: 2 node lacks a required label (zone=east), 1 node lacks a required label (disk=ssd)");
     assert.equal(place([...nodes, labelled("d", { disk: "ssd", zone: "east" })], { spec }).chosen?.name, "d");
     const asked = { instance: aSpec({ disks: [] }), hardware: undefined, demand: demandOf(aSpec()), purpose: "migrate" as const, addedNodeSelector: { rack: "7" } };
-    const snapshot = takeSnapshot([aNode("a")], { loadOn: () => ({ memoryBytes: 0, cpus: 0, inbound: 0, outbound: 0 }), cpuAllocationRatio: 10 });
+    const snapshot = takeSnapshot([aNode("a")], { loadOn: () => ({ machines: 0, memoryBytes: 0, cpus: 0, inbound: 0, outbound: 0 }) });
     assert.deepEqual(schedule(snapshot, asked).reasons, { "lacks a label that was asked for (rack=7)": 1 });
   });
 
@@ -76,11 +76,17 @@ describe("a placement", () => {
     assert.equal(place([node]).chosen, undefined);
     const capped = aNode("a");
     assert.equal(place([{ ...capped, spec: { ...capped.spec, maxMemory: "512Mi" } }]).chosen, undefined);
+    const few = { ...capped, spec: { ...capped.spec, maxMachines: 1 } };
+    assert.equal(place([few]).chosen?.name, "a");
+    assert.deepEqual(place([few], { on: { a: [bound("a", "64Mi")] } }).reasons, { "too many machines": 1 });
+    const liar = aNode("a", { cpus: 1_000_000, memoryBytes: 1024 ** 5 });
+    const granted = { ...liar, spec: { ...liar.spec, maxCpus: 1, maxMemory: "1Gi" } };
+    assert.deepEqual(place([granted], { spec: aSpec({ guest: "2Gi" }) }).reasons, { "too little free memory": 1 });
   });
 
   it("does not begin with an empty disk where the machine has one with data", () => {
     const spec = aSpec();
-    const snapshot = takeSnapshot([aNode("a")], { loadOn: () => ({ memoryBytes: 0, cpus: 0, inbound: 0, outbound: 0 }), cpuAllocationRatio: 10 });
+    const snapshot = takeSnapshot([aNode("a")], { loadOn: () => ({ machines: 0, memoryBytes: 0, cpus: 0, inbound: 0, outbound: 0 }) });
     const { chosen, reasons } = schedule(snapshot, { instance: spec, hardware: undefined, demand: demandOf(spec), purpose: "start", disks: [{ pool: "shared", poolIds: ["another"] }] });
     assert.equal(chosen, undefined);
     assert.deepEqual(reasons, { "does not have the machine's disk": 1 });

@@ -106,24 +106,24 @@ describe("domainXml", () => {
   });
 });
 
-/** A machine with the given text in every place that takes text, allowed there or not. */
-function filledWith(text: string): DomainParts {
+/** A machine with the given text in every place that takes text, allowed there or not; `word` where libvirt wants a word. */
+function filledWith(text: string, word = text): DomainParts {
   const made = instance(
     {
-      cpu: { model: text },
+      cpu: { model: word },
       machine: { type: text },
       clock: { base: { $case: "timezone", value: text } },
       firmware: { serial: text, bootloader: { firmware: { $case: "efi", value: {} } }, kernelBoot: { pool: text, kernel: text, initrd: text, kernelArgs: text } },
       devices: {
-        disks: [Disk.create({ name: text, serial: text })],
-        interfaces: [Interface.create({ name: text, macAddress: text }), Interface.create({ name: `${text}2`, macAddress: text })],
+        disks: [Disk.create({ name: word, serial: text })],
+        interfaces: [Interface.create({ name: word, macAddress: text }), Interface.create({ name: `${word}2`, macAddress: text })],
         rng: {},
       },
     },
     {
       networks: [
-        Network.create({ name: text, source: { $case: "bridge", value: { bridgeName: text } } }),
-        Network.create({ name: `${text}2`, source: { $case: "libvirt", value: { networkName: text } } }),
+        Network.create({ name: word, source: { $case: "bridge", value: { bridgeName: text } } }),
+        Network.create({ name: `${word}2`, source: { $case: "libvirt", value: { networkName: text } } }),
       ],
     },
   );
@@ -134,13 +134,13 @@ function filledWith(text: string): DomainParts {
   made.spec!.domain!.firmware!.uuid = text;
   made.status!.hardware = undefined;
   const files = { directory: text, consoleSocket: text, consoleLog: text, nvram: text };
-  const disks = Object.fromEntries([[text, { path: text, format: "raw", kind: "pool", base: { path: text, format: "qcow2" } } as const]]);
+  const disks = Object.fromEntries([[word, { path: text, format: "raw", kind: "pool", base: { path: text, format: "qcow2" } } as const]]);
   const machine = { paths: files, disks, kernel: { kernel: text, initrd: text }, firmware: { loader: text, nvramTemplate: text } };
   return parts({ instance: made, prepared: machine, emulator: text, architecture: text });
 }
 
 describe("domainXml with any text", () => {
-  const reference = read(domainXml(filledWith("placeholder")));
+  const reference = read(domainXml(filledWith("placeholder", "word")));
   const nasty = ["\"'<>&]]>", "]]><script/>", "&lt;", "&#60;", "<!--", "--><a>", "true", "0x10", "<?xml?>", "${x}", "$&", "__proto__", "a b"];
   const text = fc.oneof(fc.string({ unit: "grapheme", minLength: 1 }), fc.constantFrom(...nasty), fc.array(fc.constantFrom(...nasty), { minLength: 1 }).map((all) => all.join("")));
 
@@ -151,7 +151,7 @@ describe("domainXml with any text", () => {
       fc.pre(value.trim() !== "");
       let xml: string;
       try {
-        xml = domainXml(filledWith(value));
+        xml = domainXml(filledWith(value, "word"));
       } catch (error) {
         assert.ok(error instanceof InvalidDomain);
         assert.match(error.message, /control characters/);
@@ -166,6 +166,12 @@ describe("domainXml with any text", () => {
     });
     fc.assert(property, { numRuns: 300 });
     assert.ok(built > 100, `only ${built} texts were built`);
+  });
+
+  it("refuses what is no word where there can be nothing else", () => {
+    for (const bad of ["\"'<>&]]>", "a b", "${x}", "/etc/shadow"]) {
+      assert.throws(() => domainXml(filledWith("text", bad)), (error) => error instanceof InvalidDomain && error.message.includes("would not say what was meant"), bad);
+    }
   });
 
   it("refuses control characters anywhere", () => {

@@ -20,6 +20,15 @@ describe("capabilities", () => {
     });
   });
 
+  it("knows whom QEMU runs as, where the host says it", () => {
+    const models = ["<secmodel><model>apparmor</model><doi>0</doi></secmodel>",
+      "<secmodel><model>dac</model><doi>0</doi><baselabel type='kvm'>+64055:+104</baselabel><baselabel type='qemu'>+64055:+104</baselabel></secmodel>"];
+    const owner = (labels: string) => parseCapabilities(capabilities().replace("</host>", `${labels}</host>`)).qemuOwner;
+    assert.deepEqual(owner(models.join("")), { uid: 64_055, gid: 104 });
+    assert.equal(owner(models[0]!), undefined);
+    assert.equal(owner("<secmodel><model>testSecurity</model><doi></doi></secmodel>"), undefined);
+  });
+
   it("says that a host without guests of its architecture can run nothing", () => {
     assert.deepEqual(parseCapabilities(capabilities(guest("hvm", "aarch64", machines))).domainTypes, []);
     assert.deepEqual(parseCapabilities(capabilities()).machineTypes, []);

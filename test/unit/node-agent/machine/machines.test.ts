@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { AssignmentRole } from "../../../../gen/drover/agent/v1/agent.ts";
 import { BootIdentity } from "../../../../gen/drover/v1/meta.ts";
-import { DomainState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { InstanceMigration, DomainState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { HypervisorError } from "../../../../node-agent/libvirt/hypervisor.ts";
 import { parseInstanceMetadata } from "../../../../node-agent/domain/metadata.ts";
 import { Agent, BOOT, FakeControlPlane, UUID, domainText, instance, memoryEndings, settle, until } from "../fixture.ts";
@@ -258,5 +258,18 @@ describe("the roles of a node", () => {
     agent.assign(instance(), AssignmentRole.UNSPECIFIED);
     await settle(100);
     assert.deepEqual(agent.controlPlane.claims, []);
+  });
+
+  it("tells the doors which migrations are open, once all records are known, and when one is not any more", async () => {
+    using agent = new Agent();
+    const migration = InstanceMigration.create({ uid: "m-1", sourceNode: "a", targetNode: "b", sourceEpoch: 1, targetEpoch: 2 });
+    agent.session(instance({ claimed: true, phase: Phase.RUNNING, reachedRunning: true, status: { migration } }));
+    assert.deepEqual(agent.doors.attended, [{ uid: "m-1", kind: "passage", begun: false }]);
+    agent.assign(instance({ claimed: true, phase: Phase.RUNNING, reachedRunning: true, version: "i.8" }));
+    assert.deepEqual(agent.doors.attended, []);
+    const incoming = { ...migration, sourceNode: "b", targetNode: "a" };
+    agent.machines.withdraw("vmi-1");
+    agent.assign(instance({ node: "b", claimed: true, phase: Phase.RUNNING, version: "i.9", status: { migration: incoming } }), AssignmentRole.INCOMING);
+    assert.deepEqual(agent.doors.attended, [{ uid: "m-1", kind: "door", begun: false }]);
   });
 });

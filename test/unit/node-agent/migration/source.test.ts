@@ -46,14 +46,18 @@ function decided({ state = UNSPECIFIED, by = "me", target = MigrationTargetState
 
 const nameOf = Object.fromEntries(Object.entries(MigrationSourceState).map(([name, value]) => [value, name]));
 const gone = null;
+const passage = { uri: "qemu+unix:///system?socket=/p", tlsDestination: "b.migration" };
 const withDomain = (state: Seen["state"], reason: string): Seen => ({ ...running, state, reason });
 
 describe("the source of a migration", () => {
   const table: [string, Case, string][] = [
     ["waits for the target", { target: MigrationTargetState.UNSPECIFIED }, "wait"],
-    ["has ISSUED recorded first", {}, "say ISSUED"],
-    ["does not say it twice", { memory: { said: ISSUED } }, "wait"],
+    ["finds the way before it promises anything", {}, "open-passage"],
+    ["has ISSUED recorded before the call", { memory: { passage } }, "say ISSUED"],
+    ["does not say it twice", { memory: { passage, said: ISSUED } }, "wait"],
+    ["stays when there is no way", { memory: { passage: "failed", error: "no" } }, "say STAYED"],
     ["does not begin what shall be aborted", { abort: true }, "wait"],
+    ["does not begin it with the way open either", { abort: true, memory: { passage } }, "wait"],
     ["says that the guest ended before it began", { domain: withDomain("shutoff", "shutdown") }, "say ENDED"],
     ["calls only when its own ISSUED is on record", { state: ISSUED }, "call"],
     ["stays when the abort came before the call", { state: ISSUED, abort: true }, "say STAYED"],

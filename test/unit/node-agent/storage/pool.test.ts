@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemRandom } from "../../../../lib/random.ts";
-import { openPoolFile, Pool, POOL_ID_FILE } from "../../../../node-agent/storage/pool.ts";
-import { StorageError } from "../../../../node-agent/storage/storage.ts";
+import { Pool, POOL_ID_FILE } from "../../../../node-agent/storage/pool.ts";
 
 describe("Pool", () => {
   let directory: string;
@@ -59,19 +58,18 @@ describe("Pool", () => {
     assert.match((await node("a").describe()).error, /does not hold a pool id/);
   });
 
-  describe("openPoolFile", () => {
-    it("opens regular files only", async () => {
-      await writeFile(join(path, "file"), "x");
-      await symlink(join(path, "file"), join(path, "link"));
-      await symlink("/nowhere", join(path, "dangling"));
-      await mkdir(join(path, "directory"));
-      const opened = await openPoolFile(path, "file");
-      assert.equal(opened?.path, join(path, "file"));
-      await opened.file.close();
-      assert.equal(await openPoolFile(path, "absent"), undefined);
-      for (const name of ["link", "dangling", "directory"]) {
-        await assert.rejects(openPoolFile(path, name), (error) => error instanceof StorageError && error.fault === "UnsafeFile", name);
-      }
-    });
+  it("is refused when others than root could put files into it", async () => {
+    await chmod(path, 0o775);
+    assert.match((await node("a").describe()).error, /^Cannot use pool "main": ".*" has mode 775: it must belong to root and be writable by root alone/);
+    await chmod(path, 0o755);
+    if (process.getuid!() === 0) {
+      await chown(path, 65_534, 65_534);
+      assert.match((await node("a").describe()).error, /belongs to user 65534/);
+      await chown(path, 0, 0);
+    }
+    await chmod(directory, 0o777);
+    assert.match((await node("a").describe()).error, /is on the way and may be written by everybody/);
+    await chmod(directory, 0o1777);
+    assert.equal((await node("a").describe()).error, "");
   });
 });
