@@ -1,13 +1,14 @@
 /**
- * Three programs, their certificates and one pool, below `.drover/`: what it takes to try Drover on one host. A second
- * start finds everything as it was left.
+ * Three programs, their certificates and one pool, below one directory: what it takes to try Drover on one host. A
+ * second start finds everything as it was left.
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync, existsSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
 import { stringify } from "yaml";
 import { AuthServiceDefinition } from "../gen/drover/v1/auth.ts";
 import { NodeServiceDefinition } from "../gen/drover/v1/node.ts";
@@ -18,24 +19,36 @@ import { signalled } from "../lib/config.ts";
 import { readIdentity } from "../node-agent/join/identity-files.ts";
 import { joinFleet } from "../node-agent/join/join.ts";
 import { REPOSITORY } from "../test/lab/guest.ts";
-import { waitForSocket } from "../test/lab/process.ts";
+import { run, waitForSocket } from "../test/lab/process.ts";
+import { hindrancesOf, qemuUserOf } from "./start-checks.ts";
 
-const DIRECTORY = join(REPOSITORY, ".drover");
+const LIBVIRT = "qemu:///system";
 const [USERS, AGENTS, ENROLMENT] = ["127.0.0.1:7443", "127.0.0.1:7444", "127.0.0.1:7445"];
 const START_TIMEOUT_MS = 20_000;
 const TOKEN_NAME = "start";
 const ONCE = { requestId: "", validateOnly: false };
 
-const inside = (...path: string[]) => join(DIRECTORY, ...path);
+const { values: flags } = parseArgs({ options: { directory: { type: "string", default: join(REPOSITORY, ".drover") } } });
+const directory = resolve(flags.directory);
+const inside = (...path: string[]) => join(directory, ...path);
 const nodeName = hostname().toLowerCase().replaceAll(/[^a-z0-9.-]/g, "-");
 const socket = inside("api.sock");
 const stateDirectory = inside("node");
+const guest = { kernel: inside("pool/vmlinuz"), initrd: inside("pool/initrd.img") };
 
 function installPool(): void {
   mkdirSync(inside("pool"), { recursive: true });
-  for (const file of ["vmlinuz", "initrd.img"]) {
-    if (!existsSync(inside("pool", file))) copyFileSync(join(REPOSITORY, ".cache/guest", file), inside("pool", file));
+  for (const [file, path] of [["vmlinuz", guest.kernel], ["initrd.img", guest.initrd]] as const) {
+    if (!existsSync(path)) copyFileSync(join(REPOSITORY, ".cache/guest", file), path);
   }
+}
+
+/** Says all that is in the way before anything runs, and ends where a machine could not start at all. */
+async function refuseHindrances(): Promise<void> {
+  const user = qemuUserOf(await run("virsh", ["-c", LIBVIRT, "capabilities"]));
+  const found = user === undefined ? [] : await hindrancesOf(user, { pool: inside("pool"), device: "/dev/kvm" });
+  for (const { message } of found) process.stderr.write(`start: ${message}\n`);
+  if (found.some(({ isFatal }) => isFatal)) process.exit(2);
 }
 
 function configure(name: string, config: Record<string, unknown>): string {
@@ -44,9 +57,11 @@ function configure(name: string, config: Record<string, unknown>): string {
   return path;
 }
 
+/** Asked to end also when this program is killed, so that the next start finds its ports free. */
 function launch(name: string, config: Record<string, unknown>): ChildProcess {
   const log = openSync(inside("log", `${name}.log`), "a");
-  return spawn(process.execPath, [join(REPOSITORY, name, "main.ts"), "--config", configure(name, config)], { stdio: ["ignore", log, log] });
+  const program = [process.execPath, join(REPOSITORY, name, "main.ts"), "--config", configure(name, config)];
+  return spawn("setpriv", ["--pdeathsig", "TERM", "--", ...program], { stdio: ["ignore", log, log] });
 }
 
 /** Whether this host is the node that the records know, by a certificate that has not ended. */
@@ -81,6 +96,7 @@ async function writeEnvironment({ client }: Connection): Promise<void> {
 mkdirSync(inside("log"), { recursive: true, mode: 0o755 });
 mkdirSync(inside("store"), { recursive: true, mode: 0o700 });
 installPool();
+await refuseHindrances();
 
 const ended = signalled("SIGINT", "SIGTERM", "SIGHUP");
 const children: ChildProcess[] = [];
@@ -99,10 +115,10 @@ children.push(launch("controller", { server: USERS, tls: { ca, cert, key } }));
 children.push(launch("node-agent", {
   server: AGENTS,
   stateDirectory,
-  libvirtUri: "qemu:///system",
+  libvirtUri: LIBVIRT,
   pools: [{ name: "shared", path: inside("pool") }],
   allowEmulation: true,
-  canary: { kernel: inside("pool/vmlinuz"), initrd: inside("pool/initrd.img") },
+  canary: guest,
 }));
 
 process.stdout.write(`Drover runs on this machine as node "${nodeName}".
@@ -111,7 +127,7 @@ process.stdout.write(`Drover runs on this machine as node "${nodeName}".
   drover node list
   drover apply -f docs/examples/vm.yaml && drover start demo --wait && drover logs demo
 
-Everything it keeps is below ${DIRECTORY}, with the logs in ${inside("log")}. Ctrl-C ends Drover; guests run on.
+Everything it keeps is below ${directory}, with the logs in ${inside("log")}. Ctrl-C ends Drover; guests run on.
 `);
 
 const died = Promise.race(children.map(async (child) => once(child, "exit").then(() => child)));
@@ -120,5 +136,5 @@ for (const child of children) child.kill("SIGTERM");
 const runs = ({ exitCode, signalCode }: ChildProcess) => exitCode === null && signalCode === null;
 await Promise.all(children.filter(runs).map((child) => once(child, "exit")));
 if (typeof first === "string") process.exit(0);
-process.stderr.write(`${first.spawnargs[1]} ended: see ${inside("log")}\n`);
+process.stderr.write(`${first.spawnargs.find((word) => word.endsWith("main.ts"))} ended: see ${inside("log")}\n`);
 process.exit(1);

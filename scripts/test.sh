@@ -9,8 +9,9 @@ export PATH="$PWD/node_modules/.bin:$PATH"
 export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$PWD/.cache/node-compile}"
 DROVER_TEST_SUMMARY=$(mktemp)
 export DROVER_TEST_SUMMARY
-unit_words=$(mktemp)
-trap 'rm -f "$DROVER_TEST_SUMMARY" "$unit_words"' EXIT
+aside_words=$(mktemp)
+trap 'rm -f "$DROVER_TEST_SUMMARY" "$aside_words"' EXIT
+faults=(test/lab/{faults-at-rest,faults-in-migration,ownership,delete-in-migration}.test.ts)
 
 failed=0
 step() {
@@ -27,13 +28,22 @@ step "proto lint" buf lint
 step "proto format" buf format --diff --exit-code
 step "proto image" buf build -o gen/api.binpb
 step "proto breaking" buf breaking gen/api.binpb --against proto/baseline.binpb --exclude-imports
-# Both wait more than they work, so they go side by side; the first one's words come when it has ended.
-(step "unit tests" mocha 'test/unit/**/*.test.ts' 'test/*.test.ts'; exit "$failed") >"$unit_words" 2>&1 &
-unit_tests=$!
+# Tests wait more than they work, so two kinds go side by side; the words of the one aside come when both have ended.
+aside() {
+  (step "$@"; exit "$failed") >"$aside_words" 2>&1 &
+}
+together() {
+  wait "$!" || failed=1
+  cat "$aside_words"
+}
+
+aside "unit tests" mocha 'test/unit/**/*.test.ts' 'test/*.test.ts'
 step "contract and security tests" mocha 'test/contract/**/*.test.ts' 'test/security/**/*.test.ts'
-wait "$unit_tests" || failed=1
-cat "$unit_words"
-step "tests on real hosts" mocha --config test/lab/mocharc.json 'test/lab/*.test.ts'
+together
+
+aside "faults on real hosts" mocha --config test/lab/mocharc.json "${faults[@]}"
+step "tests on real hosts" mocha --config test/lab/mocharc.json "${faults[@]/#/--ignore=}" 'test/lab/*.test.ts'
+together
 
 node scripts/test-summary.ts "$DROVER_TEST_SUMMARY"
 exit "$failed"

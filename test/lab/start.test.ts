@@ -10,7 +10,6 @@ import { linesOf, run, waitFor } from "./process.ts";
 import type { Program } from "./process.ts";
 
 const START_TIMEOUT_MS = 60_000;
-const SERVER = "127.0.0.1:7443";
 
 describe("npm start", () => {
   let lab: Lab;
@@ -26,7 +25,8 @@ describe("npm start", () => {
   });
   after(() => lab?.[Symbol.asyncDispose]());
 
-  const drover = (...args: string[]) => host.run(join(REPOSITORY, "bin/drover"), ["--server", SERVER, ...args], { timeoutMs: START_TIMEOUT_MS });
+  /** In a shell that has sourced what the start has written. */
+  const drover = (...args: string[]) => host.run("bash", ["-c", '. "$0" && exec drover "$@"', join(lab.directory, "try/env"), ...args], { timeoutMs: START_TIMEOUT_MS });
   const launch = (directory: string): Promise<Program> =>
     host.spawn("bash", [join(REPOSITORY, "scripts/start.sh"), "--directory", directory], { logFile: join(lab.directory, "start.log") });
   /** The programs of Drover that run on the host. */
