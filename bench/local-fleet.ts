@@ -84,6 +84,8 @@ export class LocalFleet implements AsyncDisposable {
       store: `sqlite:${join(this.directory, "drover.db")}`,
       pki: { directory: join(this.directory, "pki") },
       listen: { unix: join(this.directory, "api.sock"), public: this.server, agents: this.agentsServer, enrolment: `${HOST}:${ENROLMENT_PORT}` },
+      // One caller makes the load of many here.
+      limits: { readsPerSecond: 100_000, mutationsPerSecond: 100_000, streamsPerCallerMax: 65_536 },
       ...overrides,
     });
     await waitForSocket(join(this.directory, "api.sock"), { timeoutMs: READY_TIMEOUT_MS });

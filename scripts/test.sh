@@ -37,8 +37,8 @@ together() {
   cat "$aside_words"
 }
 
-aside "unit tests" mocha 'test/unit/**/*.test.ts' 'test/*.test.ts'
-step "contract and security tests" mocha 'test/contract/**/*.test.ts' 'test/security/**/*.test.ts'
+aside "unit and security tests" mocha 'test/unit/**/*.test.ts' 'test/security/**/*.test.ts' 'test/*.test.ts'
+step "contract tests" mocha 'test/contract/**/*.test.ts'
 together
 
 aside "faults on real hosts" mocha --config test/lab/mocharc.json "${faults[@]}"

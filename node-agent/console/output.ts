@@ -18,18 +18,23 @@ export type OutputEnd = "END_OF_OUTPUT" | "INSTANCE_MOVED";
 
 export const FRAME_BYTES = 32 * 1024;
 const POLL_MS = 100;
+const NOTHING = new Uint8Array();
 
 export type OutputOptions = { follow: boolean; tailBytes: number; standing: () => Standing; clock: Clock; signal: AbortSignal };
 
 /** Returns why it ended. The consumer's pace is the reader's: the next frame is read when it is asked for. */
 export async function* output(log: ConsoleLog, { follow, tailBytes, standing, clock, signal }: OutputOptions): AsyncGenerator<Uint8Array, OutputEnd> {
-  let position = Math.max(0, (await log.sizeBytes()) - tailBytes);
+  const beganBytes = await log.sizeBytes();
+  let position = Math.max(0, beganBytes - tailBytes);
+  // What a guest says meanwhile is for those who follow: others get what there was, and come to an end.
+  const endBytes = follow ? Infinity : beganBytes;
   while (!signal.aborted) {
     // Before the read: what was written until the machine went is then still sent.
     const where = standing();
     // A reader that is further behind finds a hole.
     position = Math.max(position, (await log.sizeBytes()) - KEPT_BYTES);
-    const frame = await log.read(position, FRAME_BYTES);
+    const wantedBytes = Math.min(FRAME_BYTES, endBytes - position);
+    const frame = wantedBytes > 0 ? await log.read(position, wantedBytes) : NOTHING;
     if (frame.length > 0) {
       position += frame.length;
       yield frame;

@@ -38,6 +38,13 @@ describe("a console's output", () => {
     assert.equal(text(await frames.next()), "end END_OF_OUTPUT");
   });
 
+  it("is what there was when it was asked for, however fast the guest goes on", async () => {
+    const { frames, append } = reading("0123456789", { tailBytes: 4 });
+    assert.equal(text(await frames.next()), "6789");
+    append("more");
+    assert.equal(text(await frames.next()), "end END_OF_OUTPUT");
+  });
+
   it("comes in frames of a bounded size", async () => {
     const { frames } = reading("x".repeat(FRAME_BYTES + 1), { tailBytes: 1 << 20 });
     assert.equal(text(await frames.next()).length, FRAME_BYTES);
