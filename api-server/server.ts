@@ -107,7 +107,9 @@ async function listen(listener: Listener, parts: ServerParts, budgets: CallBudge
 }
 
 function connectionsOf({ name, services }: Listener, { clock, log, limits }: ServerParts): Connections {
-  return new Connections({ listener: name, clock, log, limits: limitsOf(limits).connections, streaming: streamingOf(services.map(({ definition }) => definition)) });
+  return new Connections({
+    listener: name, isLocal: LOCAL.has(name), clock, log, limits: limitsOf(limits).connections, streaming: streamingOf(services.map(({ definition }) => definition)),
+  });
 }
 
 async function bind(server: Server, address: string, credentials: ServerCredentials): Promise<number> {

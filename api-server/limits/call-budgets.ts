@@ -21,7 +21,7 @@ export const BUDGETS: BudgetLimits = {
 const COST_OF_LIST = 10;
 const LIST = /\/List[A-Z][A-Za-z]*$/;
 /** How often a caller may be told to wait before that is taken for an attack. */
-const REFUSALS: Rate = { burst: 250, perSecond: 10 };
+const REFUSALS: Rate = { burst: 100, perSecond: 10 };
 /** Calls under way in all, streams apart. */
 const OF_USERS_MAX = 512;
 const IN_ALL_MAX = 2_048;

@@ -29,7 +29,7 @@ const COST_OF_COMPRESSED = 4;
 /** For a call of one request and one answer, until the last byte of that is on its way. */
 const UNARY_LIFE_MS = 90_000;
 /** Answers that the peer does not read: from here on it gets no more of them. */
-const UNREAD_BYTES_FULL = 8 * MIB;
+const UNREAD_BYTES_FULL = 4 * MIB;
 const UNREAD_BYTES_MAX = 32 * MIB;
 const STREAMS_WITHOUT_COUNTING = 8;
 

@@ -16,7 +16,8 @@ const UNREAD_BYTES_IN_ALL_MAX = 128 * 1024 * 1024;
 const COST_OF_FAILED_HANDSHAKE = 5;
 /** In nuisances. */
 const COST_OF_STRANGER = 2;
-const STREAMS_MAX = 256;
+/** All at once they hold up everybody else for as long as they take together; the client lets the others wait. */
+const STREAMS_MAX = { remote: 100, local: 1_000 };
 /** Connections on which nobody has been identified, and calls on them. Beyond, the oldest makes room, which has had its time. */
 const STRANGERS_MAX = 512;
 const CALLS_OF_STRANGERS_MAX = 1_024;
@@ -25,7 +26,15 @@ const HEADER_LIST_BYTES_MAX = 16 * 1024;
 const RETRY_MS = 1_000;
 
 export type ConnectionLimits = { connectionsMax: number; address: AddressLimits };
-export type ConnectionsParts = { listener: string; clock: Clock; log: Logger; limits: ConnectionLimits; streaming: ConnectionParts["streaming"] };
+export type ConnectionsParts = {
+  listener: string;
+  /** On this machine alone. */
+  isLocal: boolean;
+  clock: Clock;
+  log: Logger;
+  limits: ConnectionLimits;
+  streaming: ConnectionParts["streaming"];
+};
 
 export class Connections implements Disposable {
   readonly #parts: ConnectionsParts;
@@ -44,7 +53,7 @@ export class Connections implements Disposable {
   }
 
   attach(server: AnyHttp2Server): void {
-    server.updateSettings({ maxConcurrentStreams: STREAMS_MAX, maxHeaderListSize: HEADER_LIST_BYTES_MAX });
+    server.updateSettings({ maxConcurrentStreams: STREAMS_MAX[this.#parts.isLocal ? "local" : "remote"], maxHeaderListSize: HEADER_LIST_BYTES_MAX });
     // Before TLS has begun, which costs more than all else of a connection.
     const begin = server.listeners("connection");
     server.removeAllListeners("connection").on("connection", (socket: Socket) => {

@@ -85,6 +85,7 @@ describe("T17: stalled watchers", function () {
     // A connection has no more streams than that.
     using first = open(greedy);
     using second = open(greedy);
+    using third = open(greedy);
     using other = open(victim.good);
     const ends = new AbortController();
     const nothing = { labelSelector: "there=none", fieldSelector: "", fromRevision: "" };
@@ -96,7 +97,7 @@ describe("T17: stalled watchers", function () {
       await events.next();
     };
     try {
-      await Promise.all(Array.from({ length: STREAMS_MAX }, (_, n) => standing(n % 2 === 0 ? first : second)));
+      await Promise.all(Array.from({ length: STREAMS_MAX }, (_, n) => standing([first, second, third][n % 3]!)));
       const { code, reason, retryMs } = await refusal(watch(first));
       assert.deepEqual([code, reason], ["RESOURCE_EXHAUSTED", "TOO_MANY_OPEN_CALLS"]);
       assert.ok(retryMs > 0);

@@ -98,7 +98,9 @@ const halfRequest = async (target: Target) => {
 
 export const ATTACKS = {
   /** What the measure itself makes of a quiet server. */
-  nothing: (_target, signal) => new Promise((resolve) => signal.addEventListener("abort", () => resolve())),
+  nothing: async (_target, signal) => {
+    while (!signal.aborted) await pause(AGAIN_MS);
+  },
   "rapid-reset": flood((from) => streams(from, BATCH, (stream) => Buffer.concat([opening(stream), reset(stream)]))),
   "continuation-flood": flood((stream) => ({
     bytes: Buffer.concat([frame("headers", get, { stream }), repeated(frame("continuation", field("x-more", "m".repeat(200)), { stream }))]), streams: 0,
@@ -111,8 +113,8 @@ export const ATTACKS = {
   "compression-bomb": flood((from) => streams(from, 4, (stream) => Buffer.concat([frame("headers", zipped, { stream, flags: END_HEADERS }), message(bomb, { stream, compressed: true })]))),
   "slow-handshakes": slow(halfHandshake, Buffer.from([0])),
   "slow-requests": slow(halfRequest, ping()),
-  "stalled-lists": stalled(LIST, 200),
-  "stalled-watches": stalled(WATCH, 200),
+  "stalled-lists": stalled(LIST, 100),
+  "stalled-watches": stalled(WATCH, 100),
   "busy-user": flood((from) => streams(from, 25, whole(GET)), { betweenMs: 100 }),
 } satisfies Record<string, Attack>;
 
