@@ -60,6 +60,9 @@ describe("a part is killed while a guest moves", () => {
     const before = await machine.tick(() => true);
     const migration = await machine.migrate({ bandwidthMiBps: BANDWIDTH_MIBPS });
     await machine.migrationIn(migration, MigrationPhase.RUNNING);
+    // The record is Running before the call: an agent that is frozen in between has not begun.
+    const uuid = await machine.uuid();
+    await waitFor("the guest to be on its way", async () => (await fleet().hostsRunning(uuid)).length === 2 || undefined);
     const agent = fleet().agent(source);
     const driver = driverOf(agent.pid);
     agent.signal("SIGSTOP");
