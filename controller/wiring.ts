@@ -16,7 +16,7 @@ import * as node from "./node/decide.ts";
 import { observe as observeNode } from "./node/observe.ts";
 import { keyOf } from "./objects.ts";
 import type { Instance, Machine, NodeRecord } from "./objects.ts";
-import { sameValue } from "./same.ts";
+import { sameMessage } from "../lib/same.ts";
 import { nodesOf, sharesOf } from "./scheduler/load.ts";
 import * as machine from "./virtual-machine/decide.ts";
 import { observe as observeMachine } from "./virtual-machine/observe.ts";
@@ -70,7 +70,7 @@ export function wake({ caches, places }: Context, loops: Loops): void {
     each([...places].filter((name) => nodes.get(name)?.status.fence), "node");
     const freed = hasFreed(before, after);
     if (freed) unplaced();
-    if (freed || !sameValue(before?.status.migration, after?.status.migration)) queued();
+    if (freed || !sameMessage(before?.status.migration, after?.status.migration)) queued();
     for (const uid of new Set([before?.metadata.uid, after?.metadata.uid])) if (uid) each(volumes.by("holder", uid).map(keyOf), "volume");
   });
   migrations.onChange(({ before, after }) => {
@@ -130,8 +130,8 @@ function isSameToOthers(before: NodeRecord | undefined, after: NodeRecord | unde
     before.status.fence?.id === after.status.fence?.id &&
     before.metadata.generation === after.metadata.generation &&
     before.metadata.deletionTimestamp === after.metadata.deletionTimestamp &&
-    sameValue(before.spec, after.spec) &&
-    sameValue(before.metadata.labels, after.metadata.labels) &&
-    sameValue(report(before), report(after))
+    sameMessage(before.spec, after.spec) &&
+    sameMessage(before.metadata.labels, after.metadata.labels) &&
+    sameMessage(report(before), report(after))
   );
 }

@@ -1,7 +1,7 @@
 /** Writes the built-in roles down, so that they are listed like every other; what they allow is `built-in-roles.ts`. */
 import { Role } from "../../gen/drover/v1/role.ts";
 import { roles } from "../kinds/role.ts";
-import { sameMessage } from "../kinds/unchanged.ts";
+import { sameMessage } from "../../lib/same.ts";
 import type { Call, Objects } from "../objects.ts";
 import { BUILT_IN_ROLES } from "./built-in-roles.ts";
 

@@ -8,7 +8,7 @@ import { Aborted, AlreadyExists, FailedPrecondition, type Fault, InvalidArgument
 import type { Random } from "../../lib/random.ts";
 import { type Key, keyOf, type Kind, metaOf, type Resource, storeKey } from "../kinds/kind.ts";
 import { namespaces } from "../kinds/namespace.ts";
-import { sameMessage } from "../kinds/unchanged.ts";
+import { sameMessage } from "../../lib/same.ts";
 import type { Call, Caller, Expected, ListOptions, ListPage, Objects, Reads, WatchEvent, WatchOptions } from "../objects.ts";
 import { Conflict, type Journal, RequestReplayed, type Store, type Stored, type Write } from "../store/store.ts";
 import type { FieldRules } from "../validate/field-rules.ts";

@@ -1,7 +1,8 @@
 /** One instance: where it is placed, what its node's silence means for it, when nothing of it is left. Pure. */
 import { EventType } from "../../gen/drover/v1/event.ts";
 import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
-import { Phase, ReleaseReason, VirtualMachineInstanceStatus } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { Phase, ReleaseReason } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { VirtualMachineInstanceStatus } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { demandOf } from "../../lib/capacity.ts";
 import { NOTHING } from "../actions.ts";
 import type { Action, Decision, Notice } from "../actions.ts";
@@ -14,7 +15,7 @@ import { explain, schedule } from "../scheduler/schedule.ts";
 import type { Snapshot } from "../scheduler/snapshot.ts";
 import { isFinal, isGone } from "../virtual-machine/run-end.ts";
 import { foreignVolume, heldBy, holderOf, liveMigrationFault, volumesFor, writableDisks } from "./volumes.ts";
-import { sameMessage } from "../same.ts";
+import { sameMessage } from "../../lib/same.ts";
 
 /** A look at the fleet now and then, for what no change announces. */
 const UNPLACED_RECHECK_MS = 15_000;
@@ -157,7 +158,7 @@ function bind(observed: Observed, { chosen, nodes, volumes }: Target): Action[] 
 
 function putFacts(instance: Instance, facts: readonly Fact[], now: Date, before = instance.status): Action[] {
   const status = { ...instance.status, conditions: withFacts(instance.status.conditions, facts, now) };
-  return sameMessage(VirtualMachineInstanceStatus, status, before) ? [] : [{ do: "put-instance", instance: { ...instance, status } }];
+  return sameMessage(status, before) ? [] : [{ do: "put-instance", instance: { ...instance, status } }];
 }
 
 const notice = (instance: Instance, said: Pick<Notice, "reason" | "message" | "type">): Action => ({

@@ -3,7 +3,7 @@
  * story lacks when a controller dies in between, the next one reads from the machine's record. Pure.
  */
 import { EventType } from "../../gen/drover/v1/event.ts";
-import { MigrationOutcome, MigrationPhase, MigrationReason, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
+import { MigrationOutcome, MigrationPhase, MigrationReason } from "../../gen/drover/v1/migration.ts";
 import type { InstanceMigration } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { earliest } from "../actions.ts";
 import type { Action, Decision } from "../actions.ts";
@@ -16,7 +16,7 @@ import { abortAsked, admitted, closed, handedOff, isUnderstood, phaseOf, revoked
 import { byAge, hasEnded, isOpen, ORDER } from "./story.ts";
 import type { KnownPhase } from "./story.ts";
 import { tell } from "./tell.ts";
-import { sameMessage } from "../same.ts";
+import { sameMessage } from "../../lib/same.ts";
 
 export const FINISHED_KEPT = 5;
 /** A phase that is over in a moment is not worth a commit. */
@@ -53,7 +53,7 @@ function goOn(migration: Migration, observed: Observed): Decision {
   const { phase, step } = settle(evidence);
   const after = tell(migration, { evidence, step, observed });
   const isOrphan = migration === observed.orphan;
-  const changed = !isOrphan && !sameMessage(VirtualMachineInstanceMigrationStatus, after.status, migration.status);
+  const changed = !isOrphan && !sameMessage(after.status, migration.status);
   // Taking the migration out of the machine's record erases where it went, so that is told before.
   if (changed && isErasing(step.move) && migration.status.targetNode !== evidence.grant?.targetNode) {
     const now = tell(migration, { evidence, step: { move: "nothing", to: phase, reason: MigrationReason.UNSPECIFIED }, observed });

@@ -1,7 +1,7 @@
 /** Who may migrate now, and who waits at which place: first come, first served, past those whose own node is full. */
 import type { Caches } from "../context.ts";
 import type { Instance, Migration } from "../objects.ts";
-import { sameValue } from "../same.ts";
+import { sameMessage } from "../../lib/same.ts";
 import { byAge, instanceKeyOf, isWaiting } from "./story.ts";
 
 export type Limits = { fleet: number; outboundPerNode: number; inboundPerNode: number };
@@ -59,7 +59,7 @@ export class Places {
     migrations.onChange(() => this.#forget());
     instances.onChange(({ key, before, after }) => {
       const stays = before?.status.nodeName === after?.status.nodeName || migrations.count("instance", key) === 0;
-      if (!stays || !sameValue(before?.status.migration, after?.status.migration)) this.#forget();
+      if (!stays || !sameMessage(before?.status.migration, after?.status.migration)) this.#forget();
     });
   }
 

@@ -1,7 +1,8 @@
 /** One node: what people read of it, and when a fence has done its work. Pure. */
 import { EventType } from "../../gen/drover/v1/event.ts";
 import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
-import { NodeSessionState, NodeStatus } from "../../gen/drover/v1/node.ts";
+import { NodeSessionState } from "../../gen/drover/v1/node.ts";
+import type { NodeStatus } from "../../gen/drover/v1/node.ts";
 import { NOTHING } from "../actions.ts";
 import type { Action, Decision, Notice } from "../actions.ts";
 import { conditionOf, fails, holds, unknown, withFacts } from "../conditions.ts";
@@ -10,7 +11,7 @@ import { isKnown } from "../known.ts";
 import type { NodeRecord } from "../objects.ts";
 import { CERTIFICATE_MS } from "../../lib/pki/lifetime.ts";
 import { isFenced, isSilent } from "./liveness.ts";
-import { sameMessage } from "../same.ts";
+import { sameMessage } from "../../lib/same.ts";
 
 /** An agent renews at half of a certificate's life; with less than this left, it has failed to for long. */
 const EXPIRING_MS = CERTIFICATE_MS / 4;
@@ -32,7 +33,7 @@ export function decide({ node, instances, now }: Observed): Decision {
     fenceDoneId: freed ? (status.fence?.id ?? "") : status.fenceDoneId,
   };
   const recheckMs = certificateChangesInMs(node, now);
-  if (sameMessage(NodeStatus, next, status)) return { ...NOTHING, recheckMs };
+  if (sameMessage(next, status)) return { ...NOTHING, recheckMs };
   const after = { ...node, status: next };
   return { actions: [{ do: "put-node", node: after }, ...notices(node, after)], recheckMs };
 }

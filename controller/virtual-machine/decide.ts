@@ -1,7 +1,8 @@
 /** One machine: when its instance comes and goes, what its status says. Pure; equal observations, equal decisions. */
 import { EventType } from "../../gen/drover/v1/event.ts";
 import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
-import { PowerIntent, PrintableStatus, VirtualMachineStatus } from "../../gen/drover/v1/virtual_machine.ts";
+import { PowerIntent, PrintableStatus } from "../../gen/drover/v1/virtual_machine.ts";
+import type { VirtualMachineStatus } from "../../gen/drover/v1/virtual_machine.ts";
 import type { PowerState } from "../../gen/drover/v1/virtual_machine.ts";
 import { Phase, VirtualMachineInstanceStatus } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { earliest, NOTHING } from "../actions.ts";
@@ -13,7 +14,7 @@ import { isUnderstood, shallRun } from "./power.ts";
 import { isFinal, isOver, recordEnd, STEADY_AFTER_MS } from "./run-end.ts";
 import { NAME_TAKEN, SILENT_AT_START, statusOf } from "./status.ts";
 import type { Seen } from "./status.ts";
-import { sameMessage } from "../same.ts";
+import { sameMessage } from "../../lib/same.ts";
 
 export const INSTANCE_FINALIZER = "drover.dev/instance";
 export const DOMAIN_FINALIZER = "drover.dev/domain";
@@ -76,7 +77,7 @@ function whetherToWrite(
     const leftMs = PASSING_MS - observed.passedMs(status.printableStatus);
     if (leftMs > 0) return { write: false, recheckMs: leftMs };
   }
-  return { write: !sameMessage(VirtualMachineStatus, status, machine.status) };
+  return { write: !sameMessage(status, machine.status) };
 }
 
 /** What happens to the run itself, after the record above has been written. */

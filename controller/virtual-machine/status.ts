@@ -1,7 +1,6 @@
 /** What a machine's status says, computed anew from what is observed. Pure. */
 import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
 import type { Condition } from "../../gen/drover/v1/meta.ts";
-import { VirtualMachineInstanceSpec } from "../../gen/drover/v1/machine.ts";
 import { MigrationOutcome } from "../../gen/drover/v1/migration.ts";
 import { PowerIntent, PrintableStatus, RunOutcome } from "../../gen/drover/v1/virtual_machine.ts";
 import type { VirtualMachineStatus } from "../../gen/drover/v1/virtual_machine.ts";
@@ -11,7 +10,7 @@ import type { Fact } from "../conditions.ts";
 import type { Instance, Machine, Migration } from "../objects.ts";
 import { shallRun } from "./power.ts";
 import { isFinal } from "./run-end.ts";
-import { sameMessage } from "../same.ts";
+import { sameMessage } from "../../lib/same.ts";
 
 export type Seen = {
   machine: Machine;
@@ -121,7 +120,7 @@ function restartRequired({ machine, instance }: Seen): Fact {
   const changed =
     instance !== undefined &&
     instance.status.machineGeneration !== machine.metadata.generation &&
-    !sameMessage(VirtualMachineInstanceSpec, instance.spec, machine.spec.template.spec);
+    !sameMessage(instance.spec, machine.spec.template.spec);
   return changed
     ? holds("RestartRequired", "TemplateChanged", "the change takes effect at the next run")
     : fails("RestartRequired", "None");
