@@ -66,10 +66,12 @@ describe("the libvirt hypervisor on the test driver", () => {
     assert.deepEqual(new Set(reasons), new Set(["the driver ended: exit code 1"]));
   });
 
-  it("leaves no driver behind when the agent is killed", async () => {
+  const leavesNoDriver = (when: string) => async () => {
     const module = new URL("../../node-agent/libvirt/child-transport.ts", import.meta.url).href;
     const program = `import { childTransport } from ${JSON.stringify(module)};
-      childTransport().spawn({ message: () => process.stdout.write("up"), exited() {} });`;
+      const say = () => process.stdout.write("now");
+      childTransport().spawn({ message: ${when === "up" ? "say" : "() => undefined"}, exited() {} });
+      ${when === "up" ? "" : "say();"}`;
     const agent = spawn(process.execPath, ["--input-type=module", "-e", program], { stdio: ["ignore", "pipe", "inherit"] });
     await once(agent.stdout, "data");
     const driverPid = readFileSync(`/proc/${agent.pid}/task/${agent.pid}/children`, "utf8").trim();
@@ -77,7 +79,9 @@ describe("the libvirt hypervisor on the test driver", () => {
     agent.kill("SIGKILL");
     for (let tries = 0; tries < 50 && isRunning(driverPid); tries += 1) await delay(systemClock, 100);
     assert.equal(isRunning(driverPid), false);
-  });
+  };
+  it("leaves no driver behind when the agent is killed", leavesNoDriver("up"));
+  it("leaves none behind that the agent had only begun to start", leavesNoDriver("begun"));
 });
 
 /** A zombie nobody has waited for yet does not run. */

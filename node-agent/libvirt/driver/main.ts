@@ -27,8 +27,9 @@ const surroundings = {
 const hosts = new Map<number, { host: Host; uri: string }>();
 const stopping = new AbortController();
 
+/** What cannot be said any more needs no word of its own: the channel that closed ends this process. */
 function send(message: FromDriver): void {
-  if (process.connected) process.send?.(message);
+  if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
 }
 
 /** A machine without libvirt is told in one sentence; the agent goes on trying, for it may be installed. */
@@ -87,8 +88,10 @@ process.on("message", (message: ToDriver) => {
   }
 });
 // Without its agent it has nobody to work for; guests and peer-to-peer migrations go on. An orderly exit would wait for
-// threads that may be stuck in a call.
-process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+// threads that may be stuck in a call. Whoever hears of it by a listener alone misses an agent that died during the start.
+const end = () => process.kill(process.pid, "SIGKILL");
+process.on("disconnect", end);
+if (!process.connected) end();
 // These reach the whole process group or service; the agent drains first, and then ends this process itself.
 process.on("SIGTERM", () => undefined);
 process.on("SIGINT", () => undefined);
