@@ -1,12 +1,13 @@
 /** What every observation reads: the caches with what is counted from them, and this process' own clock, chance and limits. */
 import type { Clock } from "../lib/clock.ts";
+import { nodesOf } from "../lib/preflight/load.ts";
 import type { Random } from "../lib/random.ts";
 import { Cache } from "./cache.ts";
 import type { Config } from "./config.ts";
 import { Places } from "./migration/queue.ts";
 import { instanceKeyOf, isOpen } from "./migration/story.ts";
 import type { Instance, Machine, Migration, NodeRecord, VolumeRecord } from "./objects.ts";
-import { FleetLoad, nodesOf } from "./scheduler/load.ts";
+import { FleetLoad } from "./scheduler/load.ts";
 import { Stopwatch } from "./stopwatch.ts";
 
 export function makeCaches() {

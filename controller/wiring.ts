@@ -1,5 +1,6 @@
 /** Which change wakes which loop. Loops work on keys: a change only says where to look again. */
 import type { Clock } from "../lib/clock.ts";
+import { nodesOf, sharesOf } from "../lib/preflight/load.ts";
 import type { Random } from "../lib/random.ts";
 import { NodeReport } from "../gen/drover/v1/node.ts";
 import { NOTHING } from "./actions.ts";
@@ -17,7 +18,6 @@ import { observe as observeNode } from "./node/observe.ts";
 import { keyOf } from "./objects.ts";
 import type { Instance, Machine, NodeRecord } from "./objects.ts";
 import { sameMessage } from "../lib/same.ts";
-import { nodesOf, sharesOf } from "./scheduler/load.ts";
 import * as machine from "./virtual-machine/decide.ts";
 import { observe as observeMachine } from "./virtual-machine/observe.ts";
 import * as volume from "./volume/decide.ts";

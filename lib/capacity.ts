@@ -81,9 +81,14 @@ export function roomFor(instance: Held, { node, others, atWorst = false }: Aroun
 export const isRoomy = ({ needed, free, places }: Room): boolean =>
   needed.memoryBytes <= free.memoryBytes && needed.cpus <= free.cpus && places >= 1;
 
-function takesFrom({ status }: Held, node: string): boolean {
-  const { claim, migration, nodeName, ownerReport, epoch = 0 } = status ?? {};
+function takesFrom(instance: Held, node: string): boolean {
+  const { claim, migration, nodeName } = instance.status ?? {};
   const isComing = migration !== undefined && !migration.handedOff && migration.targetNode === node;
-  const isGone = ownerReport?.state === DomainState.GONE && ownerReport.nodeName === nodeName && ownerReport.epoch <= epoch;
-  return isComing || (nodeName === node && claim?.nodeName === node && !isGone);
+  return isComing || (nodeName === node && claim?.nodeName === node && !isGone(instance));
+}
+
+/** The owner's last word: no domain is left. An epoch that a migration burned after it still has the same owner. */
+export function isGone({ status }: Held): boolean {
+  const report = status?.ownerReport;
+  return report?.state === DomainState.GONE && report.nodeName === status?.nodeName && report.epoch <= status.epoch;
 }

@@ -7,13 +7,17 @@ import { migrations } from "../kinds/migration.ts";
 import { nodes } from "../kinds/node.ts";
 import { virtualMachineInstances } from "../kinds/virtual-machine-instance.ts";
 import { virtualMachines } from "../kinds/virtual-machine.ts";
+import { loadsOf } from "../../lib/preflight/load.ts";
 import type { Call, Objects } from "../objects.ts";
+import type { Assignments } from "../sessions/assignments.ts";
 import { isOpen, migrationPreconditions } from "../subresources/migrate.ts";
 import { precondition, VM, VMI } from "../subresources/refusal.ts";
 
+export type AdmissionParts = { objects: Objects; assignments: Pick<Assignments, "concerning"> };
+
 /** Creates the migration unless something forbids it. A repeat gets the first answer, whatever has changed since. */
 export async function admitMigration(
-  objects: Objects,
+  { objects, assignments }: AdmissionParts,
   migration: VirtualMachineInstanceMigration,
   call: Call,
 ): Promise<VirtualMachineInstanceMigration> {
@@ -31,7 +35,9 @@ export async function admitMigration(
     nodeOf(objects, instance.status?.nodeName ?? ""),
     nodeOf(objects, spec.targetNode),
   ]);
-  const found = migrationPreconditions({ spec, vm, instance, open, sourceNode, targetNode });
+  const others = assignments.concerning(spec.targetNode).filter(({ metadata }) => metadata!.uid !== instance.metadata!.uid);
+  const targetLoad = loadsOf(others)(spec.targetNode);
+  const found = migrationPreconditions({ spec, vm, instance, open, sourceNode, targetNode, targetLoad });
   if (found.length > 0) throw new FailedPrecondition(found);
   return objects.create(migrations, migration, call);
 }

@@ -8,16 +8,17 @@ import { migrations } from "../kinds/table.ts";
 import type { WithCall } from "../objects.ts";
 import { crud } from "./crud.ts";
 import { admitMigration } from "./migration-admission.ts";
+import type { AdmissionParts } from "./migration-admission.ts";
 import { checkMigrationEnded } from "./deletion.ts";
 import type { ServiceParts } from "./service.ts";
 
-export function migrationRecords(parts: ServiceParts) {
+export function migrationRecords(parts: ServiceParts & AdmissionParts) {
   const records = crud(migrations, parts);
   return {
     async createVirtualMachineInstanceMigration({ migration }: CreateVirtualMachineInstanceMigrationRequest, { call }: WithCall) {
       // Without a machine to ask about there is nothing to admit, and the faults are all there is to say.
       if (!migration?.metadata?.name || !migration.spec?.vmiName) return { migration: await records.create(migration, call) };
-      return { migration: await admitMigration(parts.objects, migration, call) };
+      return { migration: await admitMigration(parts, migration, call) };
     },
 
     getVirtualMachineInstanceMigration: async (request: GetVirtualMachineInstanceMigrationRequest) => ({

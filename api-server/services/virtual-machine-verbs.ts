@@ -11,13 +11,14 @@ import type { PowerVerb } from "../subresources/power.ts";
 import { explainMachine } from "./explanation.ts";
 import type { ExplanationParts } from "./explanation.ts";
 import { admitMigration } from "./migration-admission.ts";
+import type { AdmissionParts } from "./migration-admission.ts";
 
 type Service = VirtualMachineServiceImplementation<WithCall>;
 type Verbs = Pick<
   Service,
   "startVirtualMachine" | "stopVirtualMachine" | "restartVirtualMachine" | "migrateVirtualMachine" | "explainVirtualMachine"
 >;
-export type VirtualMachineVerbsParts = ExplanationParts & { objects: Objects; clock: Clock; random: Random };
+export type VirtualMachineVerbsParts = ExplanationParts & AdmissionParts & { objects: Objects; clock: Clock; random: Random };
 type Named = { namespace: string; name: string };
 
 const SUFFIX_LENGTH = 8;
@@ -41,7 +42,7 @@ export function virtualMachineVerbs(parts: VirtualMachineVerbsParts): Verbs {
       const { targetNode, addedNodeSelector } = request;
       const vm = await objects.get(virtualMachines, keyOf(request));
       const spec = { vmiName: request.name, targetNode, addedNodeSelector, bandwidthMibPerSecond: 0, autoConverge: false };
-      return { migration: await admitMigration(objects, migrationOf(vm, spec, random.token(SUFFIX_LENGTH)), call) };
+      return { migration: await admitMigration(parts, migrationOf(vm, spec, random.token(SUFFIX_LENGTH)), call) };
     },
     explainVirtualMachine: (request) => explainMachine(parts, keyOf(request)),
   };

@@ -1,15 +1,18 @@
 /** Whether a machine may be asked to move, and the migration that asks for it. All that stands in the way is told at once. Pure. */
-import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
 import { CancelOutcome, MigrationPhase, VirtualMachineInstanceMigration, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
 import type { VirtualMachineInstanceMigrationSpec } from "../../gen/drover/v1/migration.ts";
-import { NodeSessionState } from "../../gen/drover/v1/node.ts";
 import type { Node } from "../../gen/drover/v1/node.ts";
 import type { VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
-import { Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { CheckReason } from "../../gen/drover/v1/preflight.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Precondition } from "../../lib/errors.ts";
-import { fitFaults } from "../../lib/fit.ts";
-import type { FitFault } from "../../lib/fit.ts";
+import { demandOf } from "../../lib/capacity.ts";
+import { candidateOf } from "../../lib/preflight/candidate.ts";
+import type { Wanted } from "../../lib/preflight/candidate.ts";
+import { findings } from "../../lib/preflight/choose.ts";
+import { blocks } from "../../lib/preflight/finding.ts";
+import type { Load } from "../../lib/preflight/load.ts";
+import { machineFindings } from "../../lib/preflight/machine.ts";
 import { metaOf } from "../kinds/kind.ts";
 import type { Resource } from "../kinds/kind.ts";
 import { NODE, precondition, refuse, subjectOf, VMI, VMIM } from "./refusal.ts";
@@ -23,6 +26,8 @@ export type Admission = {
   sourceNode: Node | undefined;
   /** The named target's record; undefined when none is named or it does not exist. */
   targetNode: Node | undefined;
+  /** What other machines take from it. */
+  targetLoad: Load;
 };
 
 export function migrationPreconditions(admission: Admission): Precondition[] {
@@ -31,41 +36,41 @@ export function migrationPreconditions(admission: Admission): Precondition[] {
 
 function instancePreconditions({ vm, instance, open, sourceNode }: Admission): Precondition[] {
   const about = { plural: VMI, object: instance };
-  const found: Precondition[] = [];
-  const add = (type: string, message: string) => void found.push(precondition(type, about, message));
-  if (instance.status?.phase !== Phase.RUNNING) add("NOT_RUNNING", "The machine does not run");
-  const paused = conditionOf(instance, "Paused");
-  if (paused?.status === ConditionStatus.TRUE) add("PAUSED", `The machine is paused: ${paused.message}`);
-  if (instance.metadata?.deletionTimestamp || vm?.metadata?.deletionTimestamp) add("DELETING", "The machine is being stopped or deleted");
-  const moving = instance.status?.migration?.name ?? open[0]?.metadata?.name;
-  if (moving !== undefined) add("ALREADY_MIGRATING", `The migration "${moving}" has not ended`);
-  const migratable = conditionOf(instance, "LiveMigratable");
-  if (migratable?.status === ConditionStatus.FALSE) add("NOT_MIGRATABLE", `The machine cannot move live: ${migratable.message || migratable.reason}`);
-  if (sourceNode?.status?.session?.state !== NodeSessionState.CONNECTED && instance.status?.nodeName) {
-    add("SOURCE_NOT_CONNECTED", `The agent of "${instance.status.nodeName}" is not connected`);
-  }
-  return found;
+  const names = open.map(({ metadata }) => metadata?.name ?? "");
+  const found = machineFindings({ instance, isDeleting: vm?.metadata?.deletionTimestamp !== undefined, open: names, sourceNode });
+  return found.filter(blocks).map(({ reason, message }) => precondition(TYPES[reason] ?? "NOT_MIGRATABLE", about, message));
 }
 
-const conditionOf = (instance: VirtualMachineInstance, type: string) =>
-  instance.status?.conditions.find((condition) => condition.type === type);
-
-function targetPreconditions({ spec, instance, sourceNode, targetNode }: Admission): Precondition[] {
+function targetPreconditions({ spec, instance, sourceNode, targetNode, targetLoad }: Admission): Precondition[] {
   if (spec.targetNode === "") return [];
   const subject = `${NODE}/${spec.targetNode}`;
   if (spec.targetNode === instance.status?.nodeName) {
     return [{ type: "TARGET_IS_SOURCE", subject, message: `The machine runs on "${spec.targetNode}" already` }];
   }
   if (!targetNode) return [{ type: "TARGET_NOT_FOUND", subject, message: `No node is named "${spec.targetNode}"` }];
-  const wanted = { ...instance.spec!, nodeSelector: { ...instance.spec!.nodeSelector, ...spec.addedNodeSelector } };
-  const faults = fitFaults({ instance: wanted, hardware: instance.status?.hardware, node: targetNode, sourceNode, purpose: "migrate" });
-  return faults.map((fault) => ({ type: typeOf(fault), subject, message: `"${spec.targetNode}" cannot take the machine: ${fault.message}` }));
+  const found = [...findings(candidateOf(targetNode, targetLoad), wantedOf(instance, spec, sourceNode))].filter(blocks);
+  return found.map(({ reason, message }) => ({ type: TYPES[reason] ?? "TARGET_INCOMPATIBLE", subject, message: `"${spec.targetNode}" cannot take the machine: ${message}` }));
 }
 
-function typeOf({ reason }: FitFault): string {
-  if (reason === "node is cordoned") return "TARGET_CORDONED";
-  if (reason === "node is not connected") return "TARGET_NOT_CONNECTED";
-  return "TARGET_INCOMPATIBLE";
+/** The words of PreconditionFailure, which are fewer than the reasons of checks. */
+const TYPES: Partial<Record<CheckReason, string>> = {
+  [CheckReason.NOT_RUNNING]: "NOT_RUNNING",
+  [CheckReason.PAUSED]: "PAUSED",
+  [CheckReason.DELETING]: "DELETING",
+  [CheckReason.ALREADY_MIGRATING]: "ALREADY_MIGRATING",
+  [CheckReason.SOURCE_NOT_CONNECTED]: "SOURCE_NOT_CONNECTED",
+  [CheckReason.NODE_CORDONED]: "TARGET_CORDONED",
+  [CheckReason.NODE_NOT_CONNECTED]: "TARGET_NOT_CONNECTED",
+  [CheckReason.MEMORY]: "TARGET_FULL",
+  [CheckReason.PROCESSORS]: "TARGET_FULL",
+  [CheckReason.MACHINES]: "TARGET_FULL",
+};
+
+export type Asked = Pick<VirtualMachineInstanceMigrationSpec, "targetNode" | "addedNodeSelector">;
+
+/** What a migration asks of its target. */
+export function wantedOf({ spec, status }: VirtualMachineInstance, { targetNode, addedNodeSelector }: Asked, sourceNode: Node | undefined): Wanted {
+  return { instance: spec!, hardware: status?.hardware, demand: demandOf(spec), purpose: "migrate", sourceNode, targetNode, addedNodeSelector };
 }
 
 const NAME_LENGTH_MAX = 63;

@@ -1,9 +1,14 @@
 /** One instance: where it is placed, what its node's silence means for it, when nothing of it is left. Pure. */
 import { EventType } from "../../gen/drover/v1/event.ts";
 import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
+import { CheckReason } from "../../gen/drover/v1/preflight.ts";
 import { Phase, ReleaseReason } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachineInstanceStatus } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import { demandOf } from "../../lib/capacity.ts";
+import { demandOf, isGone } from "../../lib/capacity.ts";
+import type { Snapshot } from "../../lib/preflight/candidate.ts";
+import { choose, explain } from "../../lib/preflight/choose.ts";
+import type { Finding } from "../../lib/preflight/finding.ts";
+import { blockersOf } from "../../lib/preflight/machine.ts";
 import { NOTHING } from "../actions.ts";
 import type { Action, Decision, Notice } from "../actions.ts";
 import { conditionOf, fails, holds, withFacts } from "../conditions.ts";
@@ -11,10 +16,8 @@ import type { Fact } from "../conditions.ts";
 import { isKnown } from "../known.ts";
 import type { Instance, Machine, NodeRecord, VolumeRecord } from "../objects.ts";
 import { resolveHardware } from "../scheduler/hardware.ts";
-import { explain, schedule } from "../scheduler/schedule.ts";
-import type { Snapshot } from "../scheduler/snapshot.ts";
-import { isFinal, isGone } from "../virtual-machine/run-end.ts";
-import { foreignVolume, heldBy, holderOf, liveMigrationFault, volumesFor, writableDisks } from "./volumes.ts";
+import { isFinal } from "../virtual-machine/run-end.ts";
+import { foreignVolume, heldBy, holderOf, volumesFor, writableDisks } from "./volumes.ts";
 import { sameMessage } from "../../lib/same.ts";
 
 /** A look at the fleet now and then, for what no change announces. */
@@ -31,7 +34,7 @@ export type Observed = {
   fenced: boolean;
   /** Others have taken the memory of the node that it is bound to, so that its own claim is refused. */
   crowdedOut: boolean;
-  snapshot: () => Snapshot;
+  snapshot: () => Snapshot<NodeRecord>;
   volume: (name: string) => VolumeRecord | undefined;
   volumesOfImage: (pool: string, image: string) => readonly VolumeRecord[];
   now: Date;
@@ -95,7 +98,7 @@ function place(observed: Observed): Decision {
   const { spec, status } = instance;
   const wanted = { instance: spec, hardware: status.hardware, demand: demandOf(spec), purpose: "start" as const, disks: disksOf(observed) };
   const snapshot = observed.snapshot();
-  const { chosen, reasons } = schedule(snapshot, wanted);
+  const { chosen, reasons } = choose(snapshot, wanted);
   if (!chosen) return waiting(instance, fails("Scheduled", "Unschedulable", explain(reasons)), now, "FailedScheduling");
   const foreign = foreignVolume(instance, chosen.node, observed.volume);
   if (foreign) return waiting(instance, fails("VolumesHeld", "VolumeOfAnotherNamespace", elsewhere(foreign)), now, "VolumeOfAnotherNamespace");
@@ -132,11 +135,11 @@ function bind(observed: Observed, { chosen, nodes, volumes }: Target): Action[] 
   const { status, spec } = instance;
   const epoch = Math.max(status.lastGrantedEpoch, machine?.status.lastEpoch ?? 0) + 1;
   const hardware = resolveHardware(spec, { chosen, nodes, held: status.hardware });
-  const fault = liveMigrationFault(spec, hardware.cpuModel);
+  const blockers = blockersOf({ spec, cpuModel: hardware.cpuModel });
   const facts = [
     holds("Scheduled", "Bound", `bound to node ${chosen.metadata.name}`),
     holds("VolumesHeld", volumes.length > 0 ? "Held" : "NoneNeeded"),
-    fault ? fails("LiveMigratable", fault.reason, fault.message) : holds("LiveMigratable", "Migratable"),
+    liveMigratable(blockers),
   ];
   const bound: VirtualMachineInstanceStatus = {
     ...status,
@@ -154,6 +157,14 @@ function bind(observed: Observed, { chosen, nodes, volumes }: Target): Action[] 
     { do: "put-instance", instance: { ...instance, status: bound } },
     notice(instance, { reason: "Scheduled", message: `bound to node ${chosen.metadata.name}`, type: EventType.NORMAL }),
   ];
+}
+
+/** The condition has KubeVirt's words, and tells all that stands in the way. */
+function liveMigratable(blockers: readonly Finding[]): Fact {
+  const [first] = blockers;
+  if (!first) return holds("LiveMigratable", "Migratable");
+  const word = first.reason === CheckReason.HOST_CPU ? "CPUModelNotLiveMigratable" : "DisksNotLiveMigratable";
+  return fails("LiveMigratable", word, blockers.map(({ message }) => message).join("; "));
 }
 
 function putFacts(instance: Instance, facts: readonly Fact[], now: Date, before = instance.status): Action[] {

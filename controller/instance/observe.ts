@@ -1,9 +1,9 @@
 /** Gathers what one instance's decision is made on. */
 import { capacityOf, isRoomy, roomFor } from "../../lib/capacity.ts";
+import { takeSnapshot } from "../../lib/preflight/candidate.ts";
 import type { Context } from "../context.ts";
 import { isFenced, isSilent } from "../node/liveness.ts";
 import type { Instance, Machine, NodeRecord } from "../objects.ts";
-import { takeSnapshot } from "../scheduler/snapshot.ts";
 import { owns } from "../virtual-machine/decide.ts";
 import type { Observed } from "./decide.ts";
 

@@ -1,6 +1,5 @@
 /** Which images an instance writes to, and who may. Pure. */
 import { createHash } from "node:crypto";
-import { DiskCache } from "../../gen/drover/v1/machine.ts";
 import type { PoolDisk } from "../../gen/drover/v1/machine.ts";
 import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import { VolumeHolder, VolumeSpec, VolumeStatus } from "../../gen/drover/v1/volume.ts";
@@ -73,18 +72,4 @@ export const holderOf = ({ status }: VolumeRecord, { metadata }: Instance): "nob
 export function heldBy(volume: VolumeRecord, { metadata }: Instance, epoch: number): VolumeRecord {
   const holder = VolumeHolder.create({ namespace: metadata.namespace, name: metadata.name, vmiUid: metadata.uid, epoch });
   return { ...volume, status: { ...volume.status, holder } };
-}
-
-/** Why the machine cannot move live; undefined when it can. */
-export function liveMigrationFault(spec: InstanceSpec, cpuModel: string): { reason: string; message: string } | undefined {
-  const empty = spec.volumes.find(({ source }) => source?.$case === "emptyDisk");
-  if (empty) return { reason: "DisksNotLiveMigratable", message: `the empty disk "${empty.name}" exists on its node only` };
-  const cached = spec.domain.devices?.disks.find(
-    ({ name, cache }) =>
-      (cache === DiskCache.WRITETHROUGH || cache === DiskCache.WRITEBACK) &&
-      spec.volumes.some((volume) => volume.name === name && volume.source?.$case === "disk"),
-  );
-  if (cached) return { reason: "DisksNotLiveMigratable", message: `the disk "${cached.name}" goes through the node's page cache` };
-  if (cpuModel !== "host-passthrough" && cpuModel !== "maximum") return undefined;
-  return { reason: "CPUModelNotLiveMigratable", message: `the CPU model "${cpuModel}" is that of one node` };
 }

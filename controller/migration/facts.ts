@@ -3,11 +3,11 @@ import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
 import { MigrationPhase } from "../../gen/drover/v1/migration.ts";
 import { MigrationSourceState, MigrationTargetState, Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceMigration } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { isGone } from "../../lib/capacity.ts";
+import type { Placement } from "../../lib/preflight/choose.ts";
 import { conditionOf } from "../conditions.ts";
 import { isFenced, isSilent } from "../node/liveness.ts";
 import type { Instance, Migration, NodeRecord } from "../objects.ts";
-import type { Placement } from "../scheduler/schedule.ts";
-import { isGone } from "../virtual-machine/run-end.ts";
 import type { Fact } from "./phases.ts";
 import { isCancelled } from "./story.ts";
 

@@ -3,11 +3,11 @@ import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import type { MigrationPhase } from "../../gen/drover/v1/migration.ts";
 import { VirtualMachineInstanceMigrationSpec, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
 import { demandOf } from "../../lib/capacity.ts";
+import { choose } from "../../lib/preflight/choose.ts";
+import type { Placement } from "../../lib/preflight/choose.ts";
 import type { Context } from "../context.ts";
 import { snapshotFor } from "../instance/observe.ts";
 import type { Instance, Migration } from "../objects.ts";
-import { schedule } from "../scheduler/schedule.ts";
-import type { Placement } from "../scheduler/schedule.ts";
 import type { Observed } from "./decide.ts";
 import type { Evidence } from "./facts.ts";
 import { byAge, hasEnded, isOpen, isWaiting } from "./story.ts";
@@ -48,7 +48,7 @@ function evidenceOf(migration: Migration, { instance, mine, context }: { instanc
 
 function targetFor(migration: Migration, instance: Instance, context: Context): Placement {
   const { spec, status } = instance;
-  return schedule(snapshotFor(instance, context), {
+  return choose(snapshotFor(instance, context), {
     instance: spec,
     hardware: status.hardware,
     demand: demandOf(spec),

@@ -1,10 +1,10 @@
 /** What a migration's own record is to say after a step: phase, reason, whose word is waited for. Pure. */
 import { MigrationOutcome, MigrationPhase, MigrationReason } from "../../gen/drover/v1/migration.ts";
 import { MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { explain } from "../../lib/preflight/choose.ts";
 import { conditionOf } from "../conditions.ts";
 import { isSilent } from "../node/liveness.ts";
 import type { Migration } from "../objects.ts";
-import { explain } from "../scheduler/schedule.ts";
 import type { Evidence } from "./facts.ts";
 import type { Step } from "./phases.ts";
 import { shownPlace } from "./queue.ts";

@@ -5,7 +5,7 @@
 import { KvmState, NodeReport, NodeSession, NodeSessionState } from "../../gen/drover/v1/node.ts";
 import type { FrozenHardware } from "../../gen/drover/v1/virtual_machine.ts";
 import { ResolvedHardware } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import { fitFaults } from "../../lib/fit.ts";
+import { nodeFindings } from "../../lib/preflight/node.ts";
 import type { InstanceSpec, NodeRecord } from "../objects.ts";
 
 /** Best first: newer generations before older ones, named machines before QEMU's own inventions. */
@@ -54,7 +54,7 @@ function isEligible(instance: InstanceSpec, node: NodeRecord): boolean {
   if (!status.report) return false;
   const session = { ...(status.session ?? NodeSession.create()), state: NodeSessionState.CONNECTED };
   const present = { ...node, spec: { ...spec, unschedulable: false }, status: { ...status, session, report: { ...status.report, hypervisorConnected: true } } };
-  return fitFaults({ instance, node: present, purpose: "start" }).length === 0;
+  return nodeFindings({ instance, node: present, purpose: "start" }).next().done === true;
 }
 
 function bestModel(report: NodeReport, peers: readonly NodeReport[]): string {

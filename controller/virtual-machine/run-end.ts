@@ -4,7 +4,8 @@
  */
 import { LastRun, RunOutcome, RunStrategy } from "../../gen/drover/v1/virtual_machine.ts";
 import type { StartFailure, VirtualMachineStatus } from "../../gen/drover/v1/virtual_machine.ts";
-import { DomainState, Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { isGone } from "../../lib/capacity.ts";
 import type { Instance, Machine } from "../objects.ts";
 
 /** A run that ended sooner than this after it began counts as a failure to start. */
@@ -13,12 +14,6 @@ const STEP_SECONDS = 10;
 const LONGEST_SECONDS = 300;
 
 export const isFinal = ({ status }: Instance): boolean => status.phase === Phase.SUCCEEDED || status.phase === Phase.FAILED;
-
-/** The owner's last word: no domain is left. An epoch that a migration burned after it still has the same owner. */
-export function isGone({ status }: Instance): boolean {
-  const report = status.ownerReport;
-  return report?.state === DomainState.GONE && report.nodeName === status.nodeName && report.epoch <= status.epoch;
-}
 
 /** Nothing of the run can be alive, or come alive. An agent's claim is refused once the deletion is recorded. */
 export function isOver(instance: Instance, { fenced }: { fenced: boolean }): boolean {

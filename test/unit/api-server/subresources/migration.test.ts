@@ -7,6 +7,7 @@ import type { DeepPartial, InstanceMigration } from "../../../../gen/drover/v1/v
 import { cancelMigration, migrationOf, migrationPreconditions } from "../../../../api-server/subresources/migrate.ts";
 import type { Admission } from "../../../../api-server/subresources/migrate.ts";
 import { mergeSourceReport, mergeTargetReport } from "../../../../api-server/subresources/migration-report.ts";
+import { NO_LOAD } from "../../../../lib/preflight/load.ts";
 import { instance, machine, node, NOW, refusalOf } from "./records.ts";
 
 const { UNSPECIFIED, ISSUED, STAYED, LEFT, ENDED } = MigrationSourceState;
@@ -79,7 +80,7 @@ describe("the target's report", () => {
 
 describe("admission of a migration", () => {
   const spec = (targetNode = "b", addedNodeSelector = {}) => VirtualMachineInstanceMigrationSpec.create({ vmiName: "web", targetNode, addedNodeSelector });
-  const admission: Admission = { spec: spec(), vm: machine(), instance: instance(), open: [], sourceNode: node("a"), targetNode: node("b") };
+  const admission: Admission = { spec: spec(), vm: machine(), instance: instance(), open: [], sourceNode: node("a"), targetNode: node("b"), targetLoad: NO_LOAD };
   const condition = (type: string, status: ConditionStatus) => ({ conditions: [{ type, status, message: "why" }] });
   const cases: [string, Partial<Admission>, string[]][] = [
     ["a running machine", {}, []],
@@ -98,6 +99,8 @@ describe("admission of a migration", () => {
     ["to a silent node", { targetNode: node("b", { state: NodeSessionState.SILENT }) }, ["TARGET_NOT_CONNECTED"]],
     ["to a node of another kind", { targetNode: node("b", { report: { cpuModels: [] } }) }, ["TARGET_INCOMPATIBLE"]],
     ["to a node without the asked label", { spec: spec("b", { rack: "1" }) }, ["TARGET_INCOMPATIBLE"]],
+    ["to a node that others have filled", { targetLoad: { ...NO_LOAD, memoryBytes: 8 * 1024 ** 3 } }, ["TARGET_FULL"]],
+    ["to a node that is busy receiving", { targetLoad: { ...NO_LOAD, inbound: 9 } }, []],
     ["all at once", {
       instance: instance({ status: { phase: Phase.SCHEDULED, migration: open() }, deleting: true }), targetNode: node("b", { spec: { unschedulable: true }, report: { machineTypes: [] } }),
     }, ["NOT_RUNNING", "DELETING", "ALREADY_MIGRATING", "TARGET_CORDONED", "TARGET_INCOMPATIBLE"]],

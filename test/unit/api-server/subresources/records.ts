@@ -60,6 +60,8 @@ export function node(name: string, { state = NodeSessionState.CONNECTED as NodeS
       session: { state, sessionId: `session-${name}`, nodeUid: `uid-${name}`, boot: BOOT },
       report: {
         hypervisorConnected: true,
+        cpus: 4,
+        memoryBytes: 8 * 1024 ** 3,
         allowEmulation: true,
         machineTypes: ["pc-q35-7.2"],
         machineAliases: { q35: "pc-q35-7.2" },

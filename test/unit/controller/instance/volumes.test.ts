@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { RunStrategy } from "../../../../gen/drover/v1/virtual_machine.ts";
 import { VolumeHolder } from "../../../../gen/drover/v1/volume.ts";
 import { conditionOf } from "../../../../controller/conditions.ts";
-import { foreignVolume, liveMigrationFault, volumeName, volumesFor } from "../../../../controller/instance/volumes.ts";
-import { DiskCache, PoolDisk } from "../../../../gen/drover/v1/machine.ts";
+import { foreignVolume, volumeName, volumesFor } from "../../../../controller/instance/volumes.ts";
+import { PoolDisk } from "../../../../gen/drover/v1/machine.ts";
 import { aNode, aSpec, World } from "../world.ts";
 
 const NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
@@ -81,13 +81,3 @@ function instanceNamed(name: string) {
   const instance = world.instance()!;
   return { ...instance, metadata: { ...instance.metadata, name, uid: `uid-${name}`, ownerReferences: [], resourceVersion: "" } };
 }
-
-describe("whether a machine can move", () => {
-  it("depends on its disks and its processor model", () => {
-    assert.equal(liveMigrationFault(aSpec(), "Haswell"), undefined);
-    assert.equal(liveMigrationFault(aSpec(), "host-passthrough")?.reason, "CPUModelNotLiveMigratable");
-    const spec = aSpec();
-    const cached = { ...spec, domain: { ...spec.domain, devices: { ...spec.domain.devices!, disks: spec.domain.devices!.disks.map((disk) => ({ ...disk, cache: DiskCache.WRITEBACK })) } } };
-    assert.equal(liveMigrationFault(cached, "Haswell")?.reason, "DisksNotLiveMigratable");
-  });
-});

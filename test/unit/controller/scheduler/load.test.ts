@@ -4,8 +4,9 @@ import { RunStrategy } from "../../../../gen/drover/v1/virtual_machine.ts";
 import { DomainState, InstanceMigration, OwnerReport } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { makeCaches } from "../../../../controller/context.ts";
 import type { Instance } from "../../../../controller/objects.ts";
-import { FleetLoad, plus, sharesOf } from "../../../../controller/scheduler/load.ts";
-import type { Load } from "../../../../controller/scheduler/load.ts";
+import { FleetLoad } from "../../../../controller/scheduler/load.ts";
+import { plus, sharesOf } from "../../../../lib/preflight/load.ts";
+import type { Load } from "../../../../lib/preflight/load.ts";
 import { instanceFor } from "../../../../controller/virtual-machine/decide.ts";
 import { aSpec, World } from "../world.ts";
 

@@ -8,8 +8,8 @@ import { demandOf } from "../../../../lib/capacity.ts";
 import { frozenFor, resolveHardware } from "../../../../controller/scheduler/hardware.ts";
 import { makeCaches } from "../../../../controller/context.ts";
 import { FleetLoad } from "../../../../controller/scheduler/load.ts";
-import { explain, schedule } from "../../../../controller/scheduler/schedule.ts";
-import { takeSnapshot } from "../../../../controller/scheduler/snapshot.ts";
+import { takeSnapshot } from "../../../../lib/preflight/candidate.ts";
+import { choose, explain } from "../../../../lib/preflight/choose.ts";
 import { instanceFor } from "../../../../controller/virtual-machine/decide.ts";
 import { aNode, aSpec, World } from "../world.ts";
 
@@ -21,7 +21,7 @@ function place(nodes: NodeRecord[], { spec = aSpec(), on = {} as Record<string, 
   const load = new FleetLoad(cache);
   for (const instance of Object.values(on).flat()) cache.apply({ type: "put", object: instance, revision: "s.1" });
   const snapshot = takeSnapshot(nodes, { loadOn: (name) => load.on(name) });
-  return schedule(snapshot, { instance: spec, hardware: undefined, demand: demandOf(spec), purpose: "start" });
+  return choose(snapshot, { instance: spec, hardware: undefined, demand: demandOf(spec), purpose: "start" });
 }
 
 function bound(nodeName: string, guest: string): Instance {
@@ -68,7 +68,7 @@ describe("a placement", () => {
     assert.equal(place([...nodes, labelled("d", { disk: "ssd", zone: "east" })], { spec }).chosen?.name, "d");
     const asked = { instance: aSpec({ disks: [] }), hardware: undefined, demand: demandOf(aSpec()), purpose: "migrate" as const, addedNodeSelector: { rack: "7" } };
     const snapshot = takeSnapshot([aNode("a")], { loadOn: () => ({ machines: 0, memoryBytes: 0, cpus: 0, inbound: 0, outbound: 0 }) });
-    assert.deepEqual(schedule(snapshot, asked).reasons, { "lacks a label that was asked for (rack=7)": 1 });
+    assert.deepEqual(choose(snapshot, asked).reasons, { "lacks a label that was asked for (rack=7)": 1 });
   });
 
   it("takes no more than the administrator grants and the host leaves", () => {
@@ -87,7 +87,7 @@ describe("a placement", () => {
   it("does not begin with an empty disk where the machine has one with data", () => {
     const spec = aSpec();
     const snapshot = takeSnapshot([aNode("a")], { loadOn: () => ({ machines: 0, memoryBytes: 0, cpus: 0, inbound: 0, outbound: 0 }) });
-    const { chosen, reasons } = schedule(snapshot, { instance: spec, hardware: undefined, demand: demandOf(spec), purpose: "start", disks: [{ pool: "shared", poolIds: ["another"] }] });
+    const { chosen, reasons } = choose(snapshot, { instance: spec, hardware: undefined, demand: demandOf(spec), purpose: "start", disks: [{ pool: "shared", poolIds: ["another"] }] });
     assert.equal(chosen, undefined);
     assert.deepEqual(reasons, { "does not have the machine's disk": 1 });
   });

@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
-import { TaintEffect, TolerationOperator, VirtualMachineInstanceSpec } from "../../../gen/drover/v1/machine.ts";
-import { KvmState, NodeSessionState } from "../../../gen/drover/v1/node.ts";
-import { fitFaults } from "../../../lib/fit.ts";
-import type { FitInput } from "../../../lib/fit.ts";
-import { node } from "../api-server/subresources/records.ts";
+import { TaintEffect, TolerationOperator, VirtualMachineInstanceSpec } from "../../../../gen/drover/v1/machine.ts";
+import { KvmState, NodeSessionState } from "../../../../gen/drover/v1/node.ts";
+import { nodeFindings } from "../../../../lib/preflight/node.ts";
+import type { NodeInput } from "../../../../lib/preflight/node.ts";
+import { node } from "../../api-server/subresources/records.ts";
 
 const spec = (fields: Parameters<typeof VirtualMachineInstanceSpec.create>[0] = {}) => VirtualMachineInstanceSpec.create({ domain: {}, ...fields });
 const disk = { name: "root", source: { $case: "disk" as const, value: { pool: "default", image: "web.qcow2" } } };
 const taint = { key: "only", value: "gpu", effect: TaintEffect.NO_SCHEDULE };
 
-describe("fit", () => {
-  const cases: [string, Partial<FitInput>, string[]][] = [
+describe("what a node is like, seen from a machine", () => {
+  const cases: [string, Partial<NodeInput>, string[]][] = [
     ["a plain machine on a plain node", {}, []],
     ["a node that never connected", { node: node("b", { state: NodeSessionState.UNSPECIFIED }) }, ["node is not connected"]],
     ["a silent and cordoned node", { node: node("b", { state: NodeSessionState.SILENT, spec: { unschedulable: true } }) }, ["node is not connected", "node is cordoned"]],
@@ -19,7 +19,7 @@ describe("fit", () => {
     ["a taint of preference", { node: node("b", { spec: { taints: [{ ...taint, effect: TaintEffect.PREFER_NO_SCHEDULE }] } }) }, []],
     ["a tolerated taint", { node: node("b", { spec: { taints: [taint] } }), instance: spec({ tolerations: [{ key: "only", operator: TolerationOperator.EXISTS }] }) }, []],
     ["another value than is tolerated", { node: node("b", { spec: { taints: [taint] } }), instance: spec({ tolerations: [{ key: "only", value: "cpu" }] }) }, ["node has a taint that is not tolerated"]],
-    ["a missing label", { instance: spec({ nodeSelector: { zone: "a" } }) }, ["node lacks a required label"]],
+    ["a missing label", { instance: spec({ nodeSelector: { zone: "a" } }) }, ["node lacks a required label (zone=a)"]],
     ["a label that is there", { node: node("b", { labels: { zone: "a" } }), instance: spec({ nodeSelector: { zone: "a" } }) }, []],
     ["no KVM and no leave to emulate", { node: node("b", { report: { allowEmulation: false } }) }, ["no usable accelerator"]],
     ["emulation by the administrator's leave", { node: node("b", { report: { allowEmulation: false }, spec: { allowEmulation: true } }) }, []],
@@ -42,8 +42,8 @@ describe("fit", () => {
   ];
   for (const [name, input, reasons] of cases) {
     it(name, () => {
-      const faults = fitFaults({ instance: spec(), node: node("b"), purpose: "start", ...input });
-      assert.deepEqual(faults.map(({ reason }) => reason), reasons);
+      const faults = [...nodeFindings({ instance: spec(), node: node("b"), purpose: "start", ...input })];
+      assert.deepEqual(faults.map(({ why }) => why), reasons);
       assert.ok(faults.every(({ message }) => message.length > 0));
     });
   }

@@ -1,8 +1,7 @@
 /** Which of the nodes that fit is best: each score is from 0 to 1, weighed and added. Pure. */
 import { TaintEffect } from "../../gen/drover/v1/machine.ts";
-import { tolerates } from "../../lib/fit.ts";
-import type { Wanted } from "./filters.ts";
-import type { Candidate } from "./snapshot.ts";
+import type { Candidate, Wanted } from "./candidate.ts";
+import { tolerates } from "./node.ts";
 
 type Score = { weight: number; of: (candidate: Candidate, wanted: Wanted) => number };
 
@@ -15,7 +14,7 @@ export const scores: Record<string, Score> = {
   "heeds soft taints": {
     weight: 100,
     of: ({ node }, { instance }) => {
-      const soft = node.spec.taints.filter(({ effect }) => effect === TaintEffect.PREFER_NO_SCHEDULE);
+      const soft = (node.spec?.taints ?? []).filter(({ effect }) => effect === TaintEffect.PREFER_NO_SCHEDULE);
       return 1 / (1 + soft.filter((taint) => !instance.tolerations.some((toleration) => tolerates(toleration, taint))).length);
     },
   },
