@@ -4,12 +4,14 @@ import type {
   ClaimRequest, ClaimResponse, Hello, LookupMachineRequest, LookupMachineResponse, NodeAgentServiceImplementation, RenewCertificateRequest,
   RenewCertificateResponse, SessionRequest,
 } from "../../gen/drover/agent/v1/agent.ts";
+import type { Volume } from "../../gen/drover/v1/volume.ts";
 import { deadline } from "../../lib/clock.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { InvalidArgument, Unauthenticated } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/log.ts";
 import { virtualMachineInstances } from "../kinds/virtual-machine-instance.ts";
 import { virtualMachines } from "../kinds/virtual-machine.ts";
+import { nodes } from "../kinds/node.ts";
 import { volumes } from "../kinds/volume.ts";
 import type { Call, Objects, WithCall } from "../objects.ts";
 import type { Assignments } from "../sessions/assignments.ts";
@@ -147,13 +149,22 @@ async function lookupMachine(
   node: string,
 ): Promise<LookupMachineResponse> {
   const key = { namespace: request.namespace || "default", name: request.vmName };
-  const [instance, vm, tombstone] = await Promise.all([
+  const [instance, vm, tombstone, found] = await Promise.all([
     objects.find(virtualMachineInstances, key),
     objects.find(virtualMachines, key),
     tombstones.has(request.vmiUid),
+    volumesOf(objects, request.volumes, node),
   ]);
   const known = vm?.metadata?.uid === request.vmUid ? (vm.status?.lastEpoch ?? 0) : 0;
   const granted = instance?.metadata?.ownerReferences.some(({ uid }) => uid === request.vmUid) ? (instance.status?.lastGrantedEpoch ?? 0) : 0;
   const visible = instance && knownOf(instance, { ...request, node });
-  return { instance: visible, tombstone, lastEpoch: Math.max(known, granted), storeId: store.identity.storeId };
+  return { instance: visible, tombstone, lastEpoch: Math.max(known, granted), storeId: store.identity.storeId, volumes: found };
+}
+
+/** A node is told of the images of its own pools, and of no others. */
+async function volumesOf(objects: Objects, asked: readonly string[], node: string): Promise<Volume[]> {
+  if (asked.length === 0) return [];
+  const pools = (await objects.find(nodes, { name: node }))?.status?.report?.pools.map(({ id }) => id) ?? [];
+  const found = await Promise.all(asked.map((name) => objects.find(volumes, { name })));
+  return found.filter((volume): volume is Volume => volume !== undefined && pools.includes(volume.spec?.poolId ?? ""));
 }

@@ -4,6 +4,7 @@ import type { VirtualMachineInstanceSpec } from "../../gen/drover/v1/machine.ts"
 import type { Node } from "../../gen/drover/v1/node.ts";
 import { Phase, VirtualMachineInstanceStatus } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { OwnerClaim, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { VolumeState } from "../../gen/drover/v1/volume.ts";
 import type { Volume } from "../../gen/drover/v1/volume.ts";
 import { isRoomy, roomFor } from "../../lib/capacity.ts";
 import { formatBytes } from "../../lib/quantity.ts";
@@ -69,6 +70,8 @@ function requireVolumes(vmi: VirtualMachineInstance, volumes: (Volume | undefine
   const uid = vmi.metadata?.uid;
   const lost = volumes.findIndex((volume) => volume?.status?.holder?.vmiUid !== uid);
   const held = vmi.status?.heldVolumes ?? [];
+  const elsewhere = volumes.findIndex((volume) => (volume?.status?.state ?? VolumeState.UNSPECIFIED) !== VolumeState.UNSPECIFIED);
+  if (lost < 0 && elsewhere >= 0) refuse("VOLUME_NOT_HELD", { plural: VMI, object: vmi }, `The bytes of the volume "${held[elsewhere]}" are not there`);
   if (lost >= 0) refuse("VOLUME_NOT_HELD", { plural: VMI, object: vmi }, `It does not hold the volume "${held[lost]}"`);
   const wanted = writableImages(vmi.spec).size;
   if (held.length < wanted) {

@@ -6,13 +6,17 @@ import {
   DomainState, MigrationSourceState, MigrationTargetState, Phase, VirtualMachineInstanceStatus,
 } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type {
-  InstanceMigration, MigrationSourceReport, MigrationTargetReport, VirtualMachineInstance,
+  InstanceMigration, MigrationSourceReport, MigrationTargetReport, OfferedDisk, VirtualMachineInstance,
 } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { sameMessage } from "../../lib/same.ts";
 import type { Reporter } from "./owner-report.ts";
 import { refuse, VMI } from "./refusal.ts";
 import { plain } from "./untrusted.ts";
 
 export type MigrationReporter = Reporter & { migrationUid: string };
+
+const POOL_LENGTH_MAX = 63;
+const PROOF_LENGTH_MAX = 64;
 
 type Refuse = (type: string, message: string) => never;
 
@@ -25,15 +29,31 @@ export function mergeSourceReport(
   const current = migration.source;
   const before = current?.state ?? MigrationSourceState.UNSPECIFIED;
   if (before === MigrationSourceState.UNSPECIFIED && report.state === MigrationSourceState.ISSUED) requireMayIssue(vmi, migration, no);
-  if (!advances(before, report.state)) return undefined;
-  if (current && sameSource(current, report)) return undefined;
+  if (!advances(before, report.state) && !offers(before, report)) return undefined;
+  // What the disks are like is said once, and only before it begins.
+  const disks = before === MigrationSourceState.UNSPECIFIED && report.disks.length > 0 ? offered(migration, report.disks) : (current?.disks ?? []);
+  if (current && sameSource(current, { ...report, disks })) return undefined;
   const source = {
     ...report,
+    disks,
     generation: (current?.generation ?? 0) + 1,
     message: plain(report.message),
     agentInstance: reporter.agentInstance,
   };
   return withMigration(vmi, { ...migration, source });
+}
+
+const offers = (before: MigrationSourceState, { state, disks }: MigrationSourceReport): boolean =>
+  before === MigrationSourceState.UNSPECIFIED && state === MigrationSourceState.UNSPECIFIED && disks.length > 0;
+
+const DIGEST = /^[0-9a-f]{64}$/;
+
+/** Of the disks that are to be copied, and of no others. */
+function offered({ copiedDisks }: InstanceMigration, disks: readonly OfferedDisk[]): OfferedDisk[] {
+  return copiedDisks.flatMap(({ volume }) => {
+    const disk = disks.find((one) => one.volume === volume);
+    return disk ? [{ ...disk, baseDigest: DIGEST.test(disk.baseDigest) ? disk.baseDigest : "" }] : [];
+  });
 }
 
 const OPEN: MigrationSourceState[] = [MigrationSourceState.UNSPECIFIED, MigrationSourceState.ISSUED];
@@ -45,7 +65,7 @@ function advances(before: MigrationSourceState, after: MigrationSourceState): bo
 }
 
 const sameSource = (a: MigrationSourceReport, b: MigrationSourceReport): boolean =>
-  a.state === b.state && a.abortSent === b.abortSent && a.message === plain(b.message);
+  a.state === b.state && a.abortSent === b.abortSent && a.message === plain(b.message) && sameMessage(a.disks, b.disks);
 
 /** The last gate before a guest's memory moves: the record must say that this source may still begin. */
 function requireMayIssue({ metadata, status }: VirtualMachineInstance, migration: InstanceMigration, no: Refuse): void {
@@ -70,6 +90,7 @@ export function mergeTargetReport(
     message: plain(report.message),
     doorAddress: plain(report.doorAddress),
     memoryUri: plain(report.memoryUri),
+    poolProofs: Object.fromEntries(Object.entries(report.poolProofs).map(([pool, proof]) => [plain(pool, POOL_LENGTH_MAX), plain(proof, PROOF_LENGTH_MAX)])),
     agentInstance: reporter.agentInstance,
     // A generation that the source has not reached cannot have been seen.
     peerGeneration: Math.min(report.peerGeneration, migration.source?.generation ?? 0),
@@ -94,7 +115,7 @@ const FOLLOWS = {
 
 const sameTarget = (a: MigrationTargetReport, b: MigrationTargetReport): boolean =>
   a.state === b.state && a.peerGeneration === b.peerGeneration && a.message === b.message && a.doorAddress === b.doorAddress &&
-  a.memoryUri === b.memoryUri && a.agentInstance === b.agentInstance;
+  a.memoryUri === b.memoryUri && a.agentInstance === b.agentInstance && a.diskCopy === b.diskCopy && sameMessage(a.poolProofs, b.poolProofs);
 
 type Side = "source" | "target";
 type Open = { migration: InstanceMigration; no: Refuse };

@@ -43,6 +43,7 @@ export function boundedNodeReport(report: NodeReport): NodeReport {
       name: plain(pool.name, NAME_LENGTH_MAX),
       id: plain(pool.id, NAME_LENGTH_MAX),
       error: plain(pool.error),
+      path: plain(pool.path),
     })),
   };
 }

@@ -100,10 +100,10 @@ export type MigrateOptions = {
   /** Goes on with a post-copy that broke; every other option as at first. `abortJob` with `postCopy` must come before. */
   resumePostCopy?: boolean;
   /**
-   * `incremental` also copies each disk's top image, into one that already lies at the target on the same backing
-   * image; libvirt makes none. Absent: the hosts share every disk.
+   * Also copies disks, into images that already lie at the target: `incremental` each disk's top image, onto one over the
+   * same backing image; `full` all that a guest sees of it. Absent: the hosts share every disk.
    */
-  copyStorage?: "incremental";
+  copyStorage?: "incremental" | "full";
   /** Names of the disks to copy at their targets, such as `vda`; absent: all that can be written. */
   copyDisks?: readonly string[];
 };

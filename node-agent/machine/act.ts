@@ -50,7 +50,7 @@ export const acts: Acts = {
   },
   async "look-up"(_, { observed, lookedUp }, { controlPlane }) {
     const { namespace, vm, vmUid, vmiUid } = observed.domain!.identity!;
-    lookedUp(await controlPlane.lookUp({ namespace, vmName: vm, vmUid, vmiUid }));
+    lookedUp(await controlPlane.lookUp({ namespace, vmName: vm, vmUid, vmiUid, volumes: [] }));
     return undefined;
   },
   async "leave-foreign"(_, { foreign }) {

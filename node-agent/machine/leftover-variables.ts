@@ -44,7 +44,7 @@ export class LeftoverVariables {
   async #isMissing({ namespace, vm, vmUid }: VariablesOwner): Promise<boolean> {
     const { isHere, controlPlane, storeId } = this.#options;
     if (isHere(vmUid)) return false;
-    const answer = await controlPlane.lookUp({ namespace, vmName: vm, vmUid, vmiUid: "" });
+    const answer = await controlPlane.lookUp({ namespace, vmName: vm, vmUid, vmiUid: "", volumes: [] });
     return answer.storeId === storeId() && !knows(answer, vmUid);
   }
 }

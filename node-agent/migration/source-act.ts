@@ -60,7 +60,9 @@ export const sourceActions = {
     const { migration, memory } = open(subject);
     const { job } = subject.observed;
     memory.quietSinceMs = undefined;
-    if (job?.memoryTotalBytes === undefined || memory.complete) return PROGRESS_EVERY_MS;
+    // Disks are copied before memory is, and until then there are figures of them alone.
+    const hasFigures = job?.memoryTotalBytes !== undefined || (job?.diskTotalBytes ?? 0) > 0;
+    if (!job || !hasFigures || memory.complete) return PROGRESS_EVERY_MS;
     memory.progress = progressOf(job);
     outbox.submit(address(subject, migration.sourceEpoch), {
       $case: "migrationProgress",
@@ -157,5 +159,8 @@ export function progressOf(job: JobStats): MigrationProgress {
     elapsedMs: job.elapsedMs ?? 0,
     downtimeMs: job.downtimeMs ?? 0,
     throttlePercent: job.throttlePercent ?? 0,
+    diskTotalBytes: job.diskTotalBytes ?? 0,
+    diskProcessedBytes: job.diskProcessedBytes ?? 0,
+    diskRemainingBytes: job.diskRemainingBytes ?? 0,
   });
 }

@@ -37,7 +37,7 @@ export class Pool {
       const { id, directory } = await this.open();
       await using opened = directory;
       const { bsize, blocks, bavail } = await opened.space();
-      return NodePool.create({ name: this.name, id, capacityBytes: blocks * bsize, availableBytes: bavail * bsize });
+      return NodePool.create({ name: this.name, id, capacityBytes: blocks * bsize, availableBytes: bavail * bsize, path: this.#path });
     } catch (error) {
       return NodePool.create({ name: this.name, error: explained(error, this.#cannot).message });
     }

@@ -167,11 +167,11 @@ describe("enrolment", function () {
       const before = { client: server.agent(first.agent), agent: new Agent(server.agent(first.agent)) };
       await before.agent.hear("welcome");
       const token = await server.token("a");
-      await before.client.lookupMachine({ namespace: "", vmName: "x", vmUid: "", vmiUid: "" });
+      await before.client.lookupMachine({ namespace: "", vmName: "x", vmUid: "", vmiUid: "", volumes: [] });
       const second = await server.join(token);
       assert.equal(second.certificates.incarnation, 2);
       await refused(drained(before.agent), Status.UNAUTHENTICATED);
-      await refused(before.client.lookupMachine({ namespace: "", vmName: "x", vmUid: "", vmiUid: "" }), Status.UNAUTHENTICATED);
+      await refused(before.client.lookupMachine({ namespace: "", vmName: "x", vmUid: "", vmiUid: "", volumes: [] }), Status.UNAUTHENTICATED);
       await refused(new Agent(before.client).next(), Status.UNAUTHENTICATED);
       assert.equal((await new Agent(server.agent(second.agent)).hear("welcome")).nodeName, "a");
     });

@@ -56,7 +56,7 @@ describe("the listeners", function () {
   };
   const asAgent = async (tls: ClientTls) => {
     using connection = connect({ server: server.portOf("agents"), tls });
-    return await outcome(connection.client(NodeAgentServiceDefinition).lookupMachine({ namespace: "", vmName: "x", vmUid: "", vmiUid: "" }));
+    return await outcome(connection.client(NodeAgentServiceDefinition).lookupMachine({ namespace: "", vmName: "x", vmUid: "", vmiUid: "", volumes: [] }));
   };
 
   it("take the right certificates", async () => {

@@ -89,7 +89,7 @@ describe("a compromised agent", function () {
     const { uid, ownerReferences } = vmi.metadata!;
     const vmUid = ownerReferences[0]!.uid;
     const before = await dump(server);
-    const look = (client: typeof a.client, vmName: string, uids: { vmUid: string; vmiUid: string }) => client.lookupMachine({ namespace: "default", vmName, ...uids });
+    const look = (client: typeof a.client, vmName: string, uids: { vmUid: string; vmiUid: string }) => client.lookupMachine({ namespace: "default", vmName, ...uids, volumes: [] });
     const guessed = { vmUid: random.uuid(), vmiUid: random.uuid() };
     const { storeId, ...unknown } = await look(a.client, "web", guessed);
     assert.equal(storeId, "store-1");

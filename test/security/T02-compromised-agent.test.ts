@@ -78,7 +78,7 @@ describe("T2: a compromised agent", function () {
 
   it("is given of another's machine no spec and no secret, and no certificate but its own", async () => {
     const { vmUid, found } = { vmUid: instance.metadata!.ownerReferences[0]!.uid, found: instance.metadata!.uid };
-    const seen = await end(thief.client.lookupMachine({ namespace: "default", vmName: "web", vmUid, vmiUid: found }));
+    const seen = await end(thief.client.lookupMachine({ namespace: "default", vmName: "web", vmUid, vmiUid: found, volumes: [] }));
     assert.equal(seen.includes(SECRET), false);
     assert.doesNotMatch(seen, /"spec":\{|ownerReport":\{|sha256:/);
     await victim.client.renew({ sessionId: victim.welcome.sessionId });

@@ -33,7 +33,7 @@ describe("T4: a status that an agent has poisoned", function () {
   async function poison(text: string): Promise<void> {
     seq += 1;
     const list = Array.from({ length: 2_000 }, (_, index) => `${text.slice(0, 20)}${index}`);
-    const report = { hostname: text, kvmMessage: text, migrationBlocker: text, machineTypes: list, bridges: list, foreignDomains: list, machineAliases: { [text.slice(0, 200)]: text }, pools: [{ name: text, id: text, capacityBytes: 1, availableBytes: 1, error: text }] };
+    const report = { hostname: text, kvmMessage: text, migrationBlocker: text, machineTypes: list, bridges: list, foreignDomains: list, machineAliases: { [text.slice(0, 200)]: text }, pools: [{ name: text, id: text, capacityBytes: 1, availableBytes: 1, error: text, path: text }] };
     await end(host.client.report(nodeReportOf(host.agent, report, seq)));
     await end(host.client.report(reportOf(host.agent, instance, { $case: "owner", value: OwnerReport.create({ generation: seq, state: DomainState.PAUSED, reason: text, message: text, pausedReason: text }) }, seq)));
     await end(host.client.report(reportOf(host.agent, instance, { $case: "migrationSource", value: { migrationUid: text, report: MigrationSourceReport.create({ message: text }) } }, seq)));

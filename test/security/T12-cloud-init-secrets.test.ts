@@ -56,7 +56,7 @@ describe("T12: secrets in cloud-init data", function () {
       for (const [what, read] of reads) assertClean(await textOf(read), what);
     }
     assertClean(await textOf(server.admin.machines.explainVirtualMachine(place)), "explain");
-    const seen = stranger.client.lookupMachine({ namespace: "default", vmName: "web", vmUid: metadata!.ownerReferences[0]!.uid, vmiUid: metadata!.uid });
+    const seen = stranger.client.lookupMachine({ namespace: "default", vmName: "web", vmUid: metadata!.ownerReferences[0]!.uid, vmiUid: metadata!.uid, volumes: [] });
     assertClean(await textOf(seen), "another node's lookup");
     for (const args of [["get", "vm", "-o", "yaml"], ["describe", "vm", "web"]]) assertClean(JSON.stringify(await server.drover(args)), args.join(" "));
   });

@@ -19,6 +19,8 @@ const ALWAYS =
 /** Figures are refused for a domain that does not run, and on the target of a migration, where it is active. */
 const REFUSED: ReadonlySet<number> = new Set([errorCode.OPERATION_INVALID, errorCode.OPERATION_UNSUPPORTED]);
 
+const COPY_FLAG = { incremental: migrateFlag.NON_SHARED_INC, full: migrateFlag.NON_SHARED_DISK } as const satisfies Record<NonNullable<MigrateOptions["copyStorage"]>, number>;
+
 export function migrationFlags(options: MigrateOptions): number {
   return (
     ALWAYS |
@@ -28,7 +30,7 @@ export function migrationFlags(options: MigrateOptions): number {
     (options.parallelConnections === undefined ? 0 : migrateFlag.PARALLEL) |
     (options.postCopy ? migrateFlag.POSTCOPY : 0) |
     (options.resumePostCopy ? migrateFlag.POSTCOPY | migrateFlag.POSTCOPY_RESUME : 0) |
-    (options.copyStorage === "incremental" ? migrateFlag.NON_SHARED_INC : 0)
+    (options.copyStorage === undefined ? 0 : COPY_FLAG[options.copyStorage])
   );
 }
 

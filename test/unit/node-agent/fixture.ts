@@ -92,7 +92,7 @@ export class FakeControlPlane implements ControlPlane {
   async lookUp(): Promise<LookupMachineResponse> {
     this.#answer();
     this.lookups += 1;
-    return { instance: undefined, tombstone: false, lastEpoch: 0, storeId: "", ...this.lookup };
+    return { instance: undefined, tombstone: false, lastEpoch: 0, storeId: "", volumes: [], ...this.lookup };
   }
 
   commit(status: Partial<VirtualMachineInstanceStatus>, metadata: Partial<ObjectMeta> = {}): VirtualMachineInstance {

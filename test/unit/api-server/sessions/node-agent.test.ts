@@ -53,7 +53,7 @@ describe("an agent and the server", function () {
     await server.vmis.releaseVirtualMachineInstance(release);
     assert.equal((await agent.hear("withdrawn")).vmiUid, vmi.metadata!.uid);
     await refused(server.vmis.getVirtualMachineInstance(named), Status.NOT_FOUND);
-    const looked = await client.lookupMachine({ namespace: "default", vmName: "web", vmUid: vm!.metadata!.uid, vmiUid: vmi.metadata!.uid });
+    const looked = await client.lookupMachine({ namespace: "default", vmName: "web", vmUid: vm!.metadata!.uid, vmiUid: vmi.metadata!.uid, volumes: [] });
     assert.deepEqual([looked.instance, looked.tombstone, looked.lastEpoch], [undefined, false, 1]);
   });
 
@@ -150,7 +150,7 @@ describe("an agent and the server", function () {
     await back.hear("welcome");
     await back.hear("synced");
     assert.equal((await server.nodes.getNode({ name: "a" })).node!.status!.fence, undefined);
-    const looked = await client.lookupMachine({ namespace: "default", vmName: "web", vmUid: vm!.metadata!.uid, vmiUid: uid });
+    const looked = await client.lookupMachine({ namespace: "default", vmName: "web", vmUid: vm!.metadata!.uid, vmiUid: uid, volumes: [] });
     assert.deepEqual([looked.tombstone, looked.instance], [true, undefined]);
   });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { RunStrategy } from "../../../../gen/drover/v1/virtual_machine.ts";
-import { VolumeHolder } from "../../../../gen/drover/v1/volume.ts";
+import { VolumeHolder, VolumeStatus } from "../../../../gen/drover/v1/volume.ts";
 import { conditionOf } from "../../../../controller/conditions.ts";
 import { foreignVolume, volumeName, volumesFor } from "../../../../controller/instance/volumes.ts";
 import { PoolDisk } from "../../../../gen/drover/v1/machine.ts";
@@ -33,7 +33,7 @@ describe("the volumes of a start", () => {
     const [volume] = volumesFor({ ...instanceNamed("web"), spec: aSpec() }, aNode("a"), () => undefined);
     const holder = VolumeHolder.create({ namespace: "default", name: "other", vmiUid: "uid-other" });
     world.create(world.caches.instances, { ...instanceNamed("other"), status: { ...instanceNamed("other").status, heldVolumes: [volume!.metadata.name], nodeName: "elsewhere" } });
-    world.create(world.caches.volumes, { ...volume!, status: { holder } });
+    world.create(world.caches.volumes, { ...volume!, status: VolumeStatus.create({ holder }) });
     world.addMachine(RunStrategy.ALWAYS);
     world.settle();
     assert.equal(world.instance()!.status.nodeName, "");

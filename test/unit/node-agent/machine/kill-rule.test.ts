@@ -27,7 +27,7 @@ function* cases(): Generator<Case> {
 }
 
 function lookup({ tombstone, record }: Case): LookupMachineResponse {
-  const answer = { tombstone, lastEpoch: 9, storeId: "" };
+  const answer = { tombstone, lastEpoch: 9, storeId: "", volumes: [] };
   if (!record) return { ...answer, instance: undefined };
   const found = instance({ uid: record.run === "same run" ? "vmi-1" : "vmi-2", node: record.owner, epoch: record.epoch });
   if (record.run === "another machine") found.metadata!.ownerReferences[0]!.uid = "vm-2";

@@ -6,7 +6,7 @@ import { LeftoverVariables } from "../../../../node-agent/machine/leftover-varia
 import { instance } from "../fixture.ts";
 
 const owner = { namespace: "default", vm: "web", vmUid: "vm-1" };
-const gone: LookupMachineResponse = { instance: undefined, tombstone: false, lastEpoch: 0, storeId: "store" };
+const gone: LookupMachineResponse = { instance: undefined, tombstone: false, lastEpoch: 0, storeId: "store", volumes: [] };
 
 /** What is left after these answers, one sweep each; an error is an answer that did not come. */
 async function left(answers: readonly (LookupMachineResponse | Error)[], { isHere = false } = {}): Promise<string[]> {
@@ -40,7 +40,7 @@ describe("firmware variables", () => {
     ["the machine is on record", [[{ ...gone, lastEpoch: 3 }, { ...gone, lastEpoch: 3 }]]],
     ["a run of it is on record", [[{ ...gone, instance: instance() }, { ...gone, instance: instance() }]]],
     ["something of it is on this node", [[gone, gone], { isHere: true }]],
-    ["another store answers", [[{ ...gone, storeId: "other" }, { ...gone, storeId: "other" }]]],
+    ["another store answers", [[{ ...gone, storeId: "other", volumes: [] }, { ...gone, storeId: "other", volumes: [] }]]],
     ["it was there in between", [[gone, { ...gone, lastEpoch: 1 }, gone]]],
     ["nobody answers", [[gone, new Error("unreachable"), new Error("unreachable")]]],
   ];
