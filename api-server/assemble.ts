@@ -28,6 +28,7 @@ import { Tombstones } from "./sessions/tombstones.ts";
 import { Tunnels } from "./sessions/tunnels.ts";
 import type { Store } from "./store/store.ts";
 import { fieldRules } from "./validate/field-rules.ts";
+import type { Schema } from "./validate/schema.ts";
 
 export type AssemblyOptions = {
   store: Store;
@@ -35,6 +36,8 @@ export type AssemblyOptions = {
   random: Random;
   log: Logger;
   leaseMs: number;
+  /** Reading it takes a moment, so that several servers of one process share it. */
+  schema?: Schema;
   watchBacklogBytesMax?: number;
   /** Without one there are no certificates: no agents, and nobody joins. */
   authority?: Authority | undefined;
@@ -56,7 +59,7 @@ export async function assemble(options: AssemblyOptions): Promise<Assembly> {
   const { store, clock, random, log, leaseMs, watchBacklogBytesMax, vault, authority, agentsAddress = () => "" } = options;
   const stopping = new AbortController();
   const { signal } = stopping;
-  const schema = loadSchema();
+  const { schema = loadSchema() } = options;
   const rules = fieldRules(schema);
   const objects = new StoreObjects({ store, schema, rules, clock, random, stopping: signal, watchBacklogBytesMax, vault });
   await makeDefaultNamespace(objects, signal);

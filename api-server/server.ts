@@ -120,7 +120,10 @@ async function bind(server: Server, address: string, credentials: ServerCredenti
   }
 }
 
-function wire(bare: Server, listener: Listener, parts: ServerParts & { connections: Connections; budgets: CallBudgets }): Server {
+export type Wiring = ServerParts & { connections: Pick<Connections, "identifying" | "requireRoom" | "cut">; budgets: CallBudgets };
+
+/** Everything that a listener's calls go through, whatever carries them. */
+export function wire(bare: Server, listener: Listener, parts: Wiring): Server {
   const { log, clock, random, schema, rules, authorizer, recorder, connections, budgets } = parts;
   const { services, described } = listener;
   const callerOf = connections.identifying((context) => listener.callerOf(context));

@@ -1,23 +1,21 @@
 /** What this host is to its machines: its libvirt, its accelerator as far as it is known, and how a domain is made for it. */
-import type { BootIdentity } from "../gen/drover/v1/meta.ts";
 import { KvmState } from "../gen/drover/v1/node.ts";
 import type { VirtualMachineInstance } from "../gen/drover/v1/virtual_machine_instance.ts";
-import type { Clock } from "../lib/clock.ts";
-import type { Logger } from "../lib/log.ts";
-import type { Random } from "../lib/random.ts";
-import type { AgentConfig } from "./config.ts";
 import { domainXml } from "./domain/domain-xml.ts";
 import type { Accelerator, PreparedMachine } from "./domain/parts.ts";
 import { chooseAccelerator } from "./inventory/accelerator.ts";
-import { checkKvm } from "./inventory/canary.ts";
 import type { KvmCheck } from "./inventory/canary.ts";
 import type { HostInventory, Hypervisor } from "./libvirt/hypervisor.ts";
-import { libvirtHypervisor } from "./libvirt/libvirt-hypervisor.ts";
-import { testDriverHypervisor } from "./libvirt/test-driver.ts";
-import { isTestDriver } from "./libvirt/uri.ts";
 import type { Storage } from "./storage/storage.ts";
 
-export type HostOptions = { config: AgentConfig; boot: BootIdentity; storage: Storage; clock: Clock; random: Random; log: Logger };
+export type HostOptions = {
+  hypervisor: Hypervisor;
+  storage: Storage;
+  /** Guests may run without KVM. */
+  allowEmulation: boolean;
+  /** Whether KVM works, with the emulator that libvirt uses. */
+  checkKvm: (facts: Pick<HostInventory, "emulator" | "hypervisorVersion">) => Promise<KvmCheck>;
+};
 
 class NoAccelerator extends Error {
   override name = "NoAccelerator";
@@ -30,10 +28,8 @@ export class Host {
   #inventory: HostInventory | undefined;
 
   constructor(options: HostOptions) {
-    const { config, clock, random, log } = options;
     this.#options = options;
-    const hypervisor = libvirtHypervisor({ uri: config.libvirtUri, clock, random, report: (fault) => log.warn({ fault }, "the libvirt driver") });
-    this.hypervisor = isTestDriver(config.libvirtUri) ? testDriverHypervisor(hypervisor) : hypervisor;
+    this.hypervisor = options.hypervisor;
   }
 
   get kvm(): KvmCheck {
@@ -51,10 +47,9 @@ export class Host {
 
   /** Boots the canary once libvirt has said which emulator it uses. Answers whether something is new. */
   async check(): Promise<boolean> {
-    const { config, boot, clock } = this.#options;
     const { emulator, hypervisorVersion } = await this.#facts();
     const before = this.#kvm;
-    this.#kvm = await checkKvm({ guest: config.canary, emulator, hypervisorVersion, boot, stateDirectory: config.stateDirectory, clock });
+    this.#kvm = await this.#options.checkKvm({ emulator, hypervisorVersion });
     return before.state !== this.#kvm.state || before.message !== this.#kvm.message;
   }
 
@@ -77,7 +72,7 @@ export class Host {
   }
 
   #accelerator(): Accelerator {
-    const accelerator = chooseAccelerator(this.#kvm.state, this.#options.config.allowEmulation);
+    const accelerator = chooseAccelerator(this.#kvm.state, this.#options.allowEmulation);
     if (!accelerator) throw new NoAccelerator(`KVM does not work here and emulation is not allowed: ${this.#kvm.message}`);
     return accelerator;
   }

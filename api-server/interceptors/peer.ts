@@ -41,7 +41,7 @@ export function peerIdentity(rules: PeerRules | undefined): ServerInterceptor {
           onReceiveMetadata(metadata, proceed) {
             metadata.remove(HEADER);
             const peer = rules && standing(call, rules);
-            if (peer) metadata.set(HEADER, encoded(peer));
+            if (peer) metadata.set(...headerOf(peer));
             proceed(metadata);
           },
         });
@@ -99,7 +99,8 @@ function groupsOf({ subject }: PeerCertificate): string[] {
   return (groups === undefined ? [] : [groups].flat()).slice(0, GROUPS_MAX);
 }
 
-const encoded = (peer: Peer): string => Buffer.from(JSON.stringify(peer)).toString("base64url");
+/** What is written for the handlers: only what is below them may write it. */
+export const headerOf = (peer: Peer): [string, string] => [HEADER, Buffer.from(JSON.stringify(peer)).toString("base64url")];
 
 /** The one at the other end of the call's connection. */
 export function peerOf({ metadata }: Pick<CallContext, "metadata">): Peer {

@@ -5,7 +5,7 @@ import type { Caller } from "../objects.ts";
 import type { CallBudgets } from "./call-budgets.ts";
 import type { Connections } from "./connections.ts";
 
-export type AdmissionParts = { connections: Connections; budgets: CallBudgets; isLocal: boolean };
+export type AdmissionParts = { connections: Pick<Connections, "requireRoom" | "cut">; budgets: CallBudgets; isLocal: boolean };
 
 /** Who goes on although it is told to wait loses its connection. */
 export function admission({ connections, budgets, isLocal }: AdmissionParts) {

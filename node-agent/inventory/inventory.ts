@@ -1,5 +1,5 @@
 /** Looks at the host from time to time. What libvirt once told is kept while libvirt is away, and said to be old. */
-import { hostname } from "node:os";
+import { hostname as kernelHostname } from "node:os";
 import type { NodeReport } from "../../gen/drover/v1/node.ts";
 import type { HostInventory, Hypervisor } from "../libvirt/hypervisor.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -17,6 +17,7 @@ export type InventorySources = {
   /** Names of domains that the agent leaves alone. */
   foreignDomains: () => readonly string[];
   bridges?: () => Promise<string[]>;
+  hostname?: () => string;
 };
 
 export class Inventory {
@@ -29,11 +30,10 @@ export class Inventory {
 
   /** Waits for libvirt at most as long as its adapter lets a call wait; never fails because of it. */
   async collect(): Promise<NodeReport> {
-    const { storage, settings, kvm, foreignDomains, bridges = hostBridges } = this.#sources;
+    const { storage, settings, kvm, foreignDomains, bridges = hostBridges, hostname = kernelHostname } = this.#sources;
     const [hypervisorFault, pools, bridgeNames] = await Promise.all([this.#ask(), storage.pools(), bridges()]);
-    const name = hostname();
     return nodeReport(
-      { host: this.#host, hypervisorFault, hostname: name, kvm: kvm(), pools, bridges: bridgeNames, foreignDomains: foreignDomains() },
+      { host: this.#host, hypervisorFault, hostname: hostname(), kvm: kvm(), pools, bridges: bridgeNames, foreignDomains: foreignDomains() },
       settings,
     );
   }
