@@ -40,5 +40,7 @@ const mebibytes = (bytes: number) => (bytes / MIB).toFixed(1);
 
 function waiting(status: Status): string[] {
   if (status?.outcome === MigrationOutcome.UNKNOWN) return [`outcome unknown, waiting for ${status.waitingFor.join("; ")}`];
-  return status?.phase === MigrationPhase.PENDING && status.queuePosition > 0 ? [`place ${status.queuePosition} in the queue`] : [];
+  if (status?.phase !== MigrationPhase.PENDING || status.queuePosition === 0) return [];
+  const start = status.expectedStartTime;
+  return [`place ${status.queuePosition} in the queue`, ...(start ? [`expected to begin at ${start.toISOString()}`] : [])];
 }

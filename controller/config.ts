@@ -15,6 +15,8 @@ const settings = v.strictObject({
       fleet: v.optional(count(1_000), 5),
       outboundPerNode: v.optional(count(100), 2),
       inboundPerNode: v.optional(count(100), 2),
+      linkMibPerSecond: v.optional(count(1_048_576)),
+      unlimitedShareMibPerSecond: v.optional(count(1_048_576)),
     }),
     {},
   ),
@@ -39,6 +41,10 @@ const HELP = `Keys of the file:
     fleet              Live migrations at once in the whole fleet. Default 5.
     outboundPerNode    Of these away from one node. Default 2.
     inboundPerNode     Of these to one node. Default 2.
+    linkMibPerSecond   What the migrations out of one node, and those into one, may be allowed together by their own
+                       limits on bandwidth. One whose limit is beyond it goes alone. Default no such budget.
+    unlimitedShareMibPerSecond
+                       What one without a limit counts as in that. Default half of it.
   logLevel             ${LOG_LEVELS.join(", ")}. Default info.
 `;
 

@@ -4,7 +4,7 @@ import { nodesOf } from "../lib/preflight/load.ts";
 import type { Random } from "../lib/random.ts";
 import { Cache } from "./cache.ts";
 import type { Config } from "./config.ts";
-import { Places } from "./migration/queue.ts";
+import { Places } from "./migration/places.ts";
 import { instanceKeyOf, isOpen } from "./migration/story.ts";
 import type { Instance, Machine, Migration, NodeRecord, VolumeRecord } from "./objects.ts";
 import { FleetLoad } from "./scheduler/load.ts";
@@ -46,6 +46,6 @@ export type Context = {
 /** Before the caches hold anything, as what is counted follows their changes. */
 export function makeContext({ caches, clock, random, limits }: Pick<Context, "caches" | "clock" | "random" | "limits">): Context {
   const load = new FleetLoad(caches.instances);
-  const places = new Places(caches, limits.migrations);
+  const places = new Places(caches, limits.migrations, clock);
   return { caches, load, places, stopwatch: new Stopwatch(clock), clock, random, limits };
 }

@@ -1,6 +1,6 @@
 /** One live move: what is asked for is fixed, what became of it is the controller's. */
 import {
-  MigrationPhase, VirtualMachineInstanceMigration, VirtualMachineInstanceMigrationStatus,
+  MigrationPhase, MigrationPriority, VirtualMachineInstanceMigration, VirtualMachineInstanceMigrationStatus,
 } from "../../gen/drover/v1/migration.ts";
 import { type Kind, metaOf } from "./kind.ts";
 import { dnsLabel, dnsSubdomain, labels, validateMeta } from "./names.ts";
@@ -13,7 +13,11 @@ export const migrations: Kind<VirtualMachineInstanceMigration> = {
   typeName: "drover.v1.VirtualMachineInstanceMigration",
   namespaced: true,
   codec: VirtualMachineInstanceMigration,
-  defaults: (migration) => migration,
+  defaults: (migration) => {
+    const { spec } = migration;
+    if (!spec || spec.priority !== MigrationPriority.UNSPECIFIED) return migration;
+    return { ...migration, spec: { ...spec, priority: MigrationPriority.USER } };
+  },
   born(migration, { now }) {
     const status = migration.status ?? VirtualMachineInstanceMigrationStatus.create();
     if (status.phase !== MigrationPhase.UNSPECIFIED) return migration;

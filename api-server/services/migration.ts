@@ -4,8 +4,10 @@ import type {
   ListVirtualMachineInstanceMigrationsRequest, UpdateVirtualMachineInstanceMigrationStatusRequest,
   WatchVirtualMachineInstanceMigrationsRequest,
 } from "../../gen/drover/v1/migration.ts";
+import { MigrationPriority } from "../../gen/drover/v1/migration.ts";
+import { PermissionDenied } from "../../lib/errors.ts";
 import { migrations } from "../kinds/table.ts";
-import type { WithCall } from "../objects.ts";
+import type { Caller, WithCall } from "../objects.ts";
 import { crud } from "./crud.ts";
 import { admitMigration } from "./migration-admission.ts";
 import type { AdmissionParts } from "./migration-admission.ts";
@@ -16,6 +18,7 @@ export function migrationRecords(parts: ServiceParts & AdmissionParts) {
   const records = crud(migrations, parts);
   return {
     async createVirtualMachineInstanceMigration({ migration }: CreateVirtualMachineInstanceMigrationRequest, { call }: WithCall) {
+      checkPriority(migration?.spec?.priority, call.caller);
       // Without a machine to ask about there is nothing to admit, and the faults are all there is to say.
       if (!migration?.metadata?.name || !migration.spec?.vmiName) return { migration: await records.create(migration, call) };
       return { migration: await admitMigration(parts, migration, call) };
@@ -41,4 +44,10 @@ export function migrationRecords(parts: ServiceParts & AdmissionParts) {
       return { migration: await records.remove(request, call, () => checkMigrationEnded(parts, request)) };
     },
   };
+}
+
+/** Whoever may move machines of one namespace does not decide that all others wait. */
+function checkPriority(priority: MigrationPriority | undefined, { role, subject }: Caller): void {
+  if (priority !== MigrationPriority.SYSTEM_CRITICAL || role !== "user") return;
+  throw new PermissionDenied(`"${subject}" may not ask for SYSTEM_CRITICAL: allowed are USER and SYSTEM_MAINTENANCE`, { reason: "PRIORITY_RESERVED" });
 }

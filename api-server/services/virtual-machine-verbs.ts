@@ -1,5 +1,6 @@
 /** What is done to a virtual machine besides reading and writing its record: power, moving, explaining. */
 import type { VirtualMachineServiceImplementation } from "../../gen/drover/v1/virtual_machine.ts";
+import { VirtualMachineInstanceMigrationSpec } from "../../gen/drover/v1/migration.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Random } from "../../lib/random.ts";
 import { virtualMachineInstances } from "../kinds/virtual-machine-instance.ts";
@@ -41,7 +42,7 @@ export function virtualMachineVerbs(parts: VirtualMachineVerbsParts): Verbs {
     async migrateVirtualMachine(request, { call }) {
       const { targetNode, addedNodeSelector } = request;
       const vm = await objects.get(virtualMachines, keyOf(request));
-      const spec = { vmiName: request.name, targetNode, addedNodeSelector, bandwidthMibPerSecond: 0, autoConverge: false };
+      const spec = VirtualMachineInstanceMigrationSpec.create({ vmiName: request.name, targetNode, addedNodeSelector });
       return { migration: await admitMigration(parts, migrationOf(vm, spec, random.token(SUFFIX_LENGTH)), call) };
     },
     explainVirtualMachine: (request) => explainMachine(parts, keyOf(request)),

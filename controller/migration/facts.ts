@@ -9,6 +9,7 @@ import { conditionOf } from "../conditions.ts";
 import { isFenced, isSilent } from "../node/liveness.ts";
 import type { Instance, Migration, NodeRecord } from "../objects.ts";
 import type { Fact } from "./phases.ts";
+import type { Hold } from "./queue.ts";
 import { isCancelled } from "./story.ts";
 
 /** How long a phase may last before the source has said that it begins; nothing has a deadline after that. */
@@ -30,6 +31,10 @@ export type Evidence = {
   behind: boolean;
   /** Place in the queue; 0 may go on. */
   place: number;
+  /** Which limit keeps it there. */
+  hold: Hold | undefined;
+  /** When it may begin, as it looks now. */
+  expectedStart: () => Date | undefined;
   target: Placement | undefined;
   node: (name: string) => NodeRecord | undefined;
   elapsedMs: (phase: MigrationPhase) => number;

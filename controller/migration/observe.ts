@@ -40,6 +40,8 @@ function evidenceOf(migration: Migration, { instance, mine, context }: { instanc
     grant,
     behind: mine.some((other) => isOpen(other) && byAge(other, migration) < 0),
     place,
+    hold: place > 0 ? context.places.holdOf(migration) : undefined,
+    expectedStart: () => context.places.expectedStart(migration),
     target: waits && place === 0 && instance ? targetFor(migration, instance, context) : undefined,
     node: (name) => context.caches.nodes.get(name),
     elapsedMs: (phase) => context.stopwatch.elapsedMs(subject(migration, phase)),
@@ -48,7 +50,10 @@ function evidenceOf(migration: Migration, { instance, mine, context }: { instanc
 
 function targetFor(migration: Migration, instance: Instance, context: Context): Placement {
   const { spec, status } = instance;
-  return choose(snapshotFor(instance, context), {
+  // A link without room is for the scheduler as full as a node that nothing more may come to.
+  const snapshot = snapshotFor(instance, context).map((candidate) =>
+    context.places.canReceive(candidate.name, migration) ? candidate : { ...candidate, inbound: Infinity });
+  return choose(snapshot, {
     instance: spec,
     hardware: status.hardware,
     demand: demandOf(spec),

@@ -1,100 +1,134 @@
-/** Who may migrate now, and who waits at which place: first come, first served, past those whose own node is full. */
-import type { Caches } from "../context.ts";
-import type { Instance, Migration } from "../objects.ts";
-import { sameMessage } from "../../lib/same.ts";
-import { byAge, instanceKeyOf, isWaiting } from "./story.ts";
+/**
+ * Who may migrate now, and who waits at which place. The order is settled by who asked and since when, and never changes
+ * while one waits; others pass those whose own node is full, but never take what the first of them waits for. Pure.
+ */
+import { MigrationPriority } from "../../gen/drover/v1/migration.ts";
+import type { Migration } from "../objects.ts";
+import { byAge } from "./story.ts";
 
-export type Limits = { fleet: number; outboundPerNode: number; inboundPerNode: number };
+export type Limits = {
+  fleet: number;
+  outboundPerNode: number;
+  inboundPerNode: number;
+  /** What a node may send, and what it may receive, by the limits of its migrations together; absent for no budget. */
+  linkMibPerSecond?: number | undefined;
+  /** What a migration without a limit of its own counts as in it; half of it where nothing is said. */
+  unlimitedShareMibPerSecond?: number | undefined;
+};
 
-/** A waiting migration with the node that it leaves; `undefined` when its instance has no node. */
-export type Waiting = { migration: Migration; sourceNode: string | undefined };
+/** What one takes: nodes by name, "" where it is not known; 0 for no limit on its bandwidth. */
+export type Use = { sourceNode: string; targetNode: string; mibPerSecond: number };
 
-/** Places by uid: 0 may go on, else from 1. Pure. */
-export function places(waiting: readonly Waiting[], { active, limits }: { active: readonly Instance[]; limits: Limits }): Map<string, number> {
-  const outbound = tally(active.map(({ status }) => status.migration?.sourceNode));
-  const inbound = tally(active.map(({ status }) => status.migration?.targetNode));
-  let fleet = active.length;
+export type Waiting = Use & { migration: Migration };
+
+/** Which limit keeps it waiting, in the words of an operator. */
+export type Hold = "the fleet" | "its node" | "the target" | "a link";
+
+/** 0 may go on, else counted from 1. */
+export type Place = { place: number; hold?: Hold };
+
+/**
+ * By how much earlier one counts as made than it was. A head start instead of classes: whoever waits is overtaken only by
+ * those who come within the difference, so that nobody waits for ever, and no order changes by time alone.
+ */
+export const HEAD_START_MS: Readonly<Record<MigrationPriority, number>> = {
+  [MigrationPriority.UNRECOGNIZED]: 0,
+  [MigrationPriority.SYSTEM_MAINTENANCE]: 0,
+  [MigrationPriority.UNSPECIFIED]: 600_000,
+  [MigrationPriority.USER]: 600_000,
+  [MigrationPriority.SYSTEM_CRITICAL]: 3_600_000,
+};
+
+export function byTurn(a: Migration, b: Migration): number {
+  return turnMs(a) - turnMs(b) || byAge(a, b);
+}
+
+const turnMs = ({ metadata, spec }: Migration): number => (metadata.creationTimestamp?.getTime() ?? 0) - (HEAD_START_MS[spec.priority] ?? 0);
+
+/** Places by uid. */
+export function places(waiting: readonly Waiting[], { moving, limits }: { moving: readonly Use[]; limits: Limits }): Map<string, Place> {
+  const taken = new Taken(limits);
+  for (const use of moving) taken.add(use);
   let place = 0;
-  const order = waiting.toSorted((a, b) => byAge(a.migration, b.migration));
   return new Map(
-    order.map(({ migration, sourceNode = "" }) => {
-      const target = migration.spec.targetNode;
-      const room = fleet < limits.fleet && outbound.get(sourceNode) < limits.outboundPerNode && (target === "" || inbound.get(target) < limits.inboundPerNode);
-      if (!room) return [migration.metadata.uid, (place += 1)];
-      fleet += 1;
-      outbound.add(sourceNode);
-      if (target !== "") inbound.add(target);
-      return [migration.metadata.uid, 0];
+    waiting.toSorted((a, b) => byTurn(a.migration, b.migration)).map((one) => {
+      const hold = taken.holdOf(one);
+      const { uid } = one.migration.metadata;
+      if (hold === undefined) {
+        taken.add(one);
+        return [uid, { place: 0 }];
+      }
+      place += 1;
+      // It needs room at two nodes at once: whoever came later could keep one of them taken in turn for ever.
+      if (place === 1) taken.reserve(one);
+      return [uid, { place, hold }];
     }),
   );
 }
 
-function tally(names: readonly (string | undefined)[]) {
-  const counts = new Map<string, number>();
-  const add = (name: string) => counts.set(name, (counts.get(name) ?? 0) + 1);
-  for (const name of names) if (name !== undefined) add(name);
-  return { add, get: (name: string) => counts.get(name) ?? 0 };
+/** What is taken of each limit. */
+export class Taken {
+  readonly #limits: Limits;
+  #fleet = 0;
+  readonly #outbound = new Map<string, number>();
+  readonly #inbound = new Map<string, number>();
+  readonly #sent = new Map<string, number>();
+  readonly #received = new Map<string, number>();
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  add(use: Use): void {
+    this.#fleet += 1;
+    this.reserve(use);
+  }
+
+  /** All that it takes but its place in the fleet. */
+  reserve(use: Use): void {
+    const { sourceNode, targetNode } = use;
+    const share = shareOf(use, this.#limits);
+    plus(this.#outbound, sourceNode, 1);
+    plus(this.#sent, sourceNode, share);
+    if (targetNode === "") return;
+    plus(this.#inbound, targetNode, 1);
+    plus(this.#received, targetNode, share);
+  }
+
+  /** The first limit that leaves no room for it; undefined when all do. */
+  holdOf(use: Use): Hold | undefined {
+    const { fleet, outboundPerNode, inboundPerNode } = this.#limits;
+    if (this.#fleet >= fleet) return "the fleet";
+    if (of(this.#outbound, use.sourceNode) >= outboundPerNode) return "its node";
+    if (use.targetNode !== "" && of(this.#inbound, use.targetNode) >= inboundPerNode) return "the target";
+    return this.#fitsLinks(use) ? undefined : "a link";
+  }
+
+  /** Whether the node can receive it besides those that come there already. */
+  canReceive(node: string, use: Use): boolean {
+    return of(this.#received, node) + shareOf(use, this.#limits) <= (this.#limits.linkMibPerSecond ?? Infinity);
+  }
+
+  #fitsLinks(use: Use): boolean {
+    const sends = of(this.#sent, use.sourceNode) + shareOf(use, this.#limits) <= (this.#limits.linkMibPerSecond ?? Infinity);
+    return sends && (use.targetNode === "" || this.canReceive(use.targetNode, use));
+  }
 }
+
+/** One whose limit is beyond the whole link takes all of it, and so goes alone. */
+export function shareOf({ mibPerSecond }: Use, { linkMibPerSecond, unlimitedShareMibPerSecond }: Limits): number {
+  if (linkMibPerSecond === undefined) return 0;
+  return Math.min(mibPerSecond || (unlimitedShareMibPerSecond ?? linkMibPerSecond / 2), linkMibPerSecond);
+}
+
+const of = (counts: ReadonlyMap<string, number>, name: string): number => counts.get(name) ?? 0;
+const plus = (counts: Map<string, number>, name: string, more: number): Map<string, number> => counts.set(name, of(counts, name) + more);
 
 /**
  * What the record of a waiting migration says of its place. Written anew only when the place has moved past a power of two:
- * each one that leaves moves all behind it, and writing every place of a drain would cost the square of its length. Pure.
+ * each one that leaves moves all behind it, and writing every place of a drain would cost the square of its length.
  */
 export const shownPlace = (place: number, shown: number): number => (doublings(place) === doublings(shown) ? shown : place);
 
 /** 1 → 0, 2 → 1, 3 and 4 → 2, 5 to 8 → 3; -1 for no place. */
 const doublings = (place: number): number => (place <= 0 ? -1 : 32 - Math.clz32(place - 1));
-
-/** Everybody's place, counted when somebody asks after a change that can have moved anyone. */
-export class Places {
-  readonly #caches: Caches;
-  readonly #limits: Limits;
-  #places: ReadonlyMap<string, number> | undefined;
-
-  /** Follows the caches from their first object on. */
-  constructor(caches: Caches, limits: Limits) {
-    this.#caches = caches;
-    this.#limits = limits;
-    const { migrations, instances } = caches;
-    migrations.onChange(() => this.#forget());
-    instances.onChange(({ key, before, after }) => {
-      const stays = before?.status.nodeName === after?.status.nodeName || migrations.count("instance", key) === 0;
-      if (!stays || !sameMessage(before?.status.migration, after?.status.migration)) this.#forget();
-    });
-  }
-
-  of({ metadata }: Migration): number {
-    return this.#all().get(metadata.uid) ?? 0;
-  }
-
-  /** Those who may go on, and those whose record is to show another place. */
-  moved(): Migration[] {
-    const all = this.#all();
-    return this.#waiting().filter(({ metadata, status }) => {
-      const place = all.get(metadata.uid) ?? 0;
-      return place === 0 || shownPlace(place, status.queuePosition) !== status.queuePosition;
-    });
-  }
-
-  #forget(): void {
-    this.#places = undefined;
-  }
-
-  #all(): ReadonlyMap<string, number> {
-    this.#places ??= this.#count();
-    return this.#places;
-  }
-
-  #count(): ReadonlyMap<string, number> {
-    const moving = this.#caches.instances.by("migrating", "yes");
-    const active = moving.filter(({ status }) => !status.migration?.handedOff);
-    const queue = this.#waiting().map((migration) => ({ migration, sourceNode: this.#caches.instances.get(instanceKeyOf(migration))?.status.nodeName }));
-    return places(queue, { active, limits: this.#limits });
-  }
-
-  #waiting(): Migration[] {
-    const { instances, migrations } = this.#caches;
-    const admitted = new Set(instances.by("migrating", "yes").map(({ status }) => status.migration?.uid));
-    return migrations.by("open", "yes").filter((migration) => isWaiting(migration) && !admitted.has(migration.metadata.uid));
-  }
-}

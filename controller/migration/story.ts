@@ -44,7 +44,7 @@ export type Telling = Partial<Omit<VirtualMachineInstanceMigrationStatus, "phase
 /** The record with what is to be told, its passage through phases included. */
 export function told(migration: Migration, { phase, seen, now, ...rest }: Telling): Migration {
   const { status } = migration;
-  const silent = { queuePosition: 0, waitingFor: [], outcome: MigrationOutcome.UNSPECIFIED, reason: MigrationReason.UNSPECIFIED, message: "" };
+  const silent = { queuePosition: 0, expectedStartTime: undefined, waitingFor: [], outcome: MigrationOutcome.UNSPECIFIED, reason: MigrationReason.UNSPECIFIED, message: "" };
   const next = { ...status, ...silent, ...rest, phase };
   const ended = hasEnded(phase);
   return {

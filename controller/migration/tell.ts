@@ -8,6 +8,7 @@ import type { Migration } from "../objects.ts";
 import type { Evidence } from "./facts.ts";
 import type { Step } from "./phases.ts";
 import { shownPlace } from "./queue.ts";
+import type { Hold } from "./queue.ts";
 import { revoked } from "./record.ts";
 import { hasEnded, told } from "./story.ts";
 
@@ -16,6 +17,7 @@ export type Teller = { seen: (migration: Migration, phase: MigrationPhase) => Da
 export function tell(migration: Migration, { evidence: known, step, observed }: { evidence: Evidence; step: Step; observed: Teller }): Migration {
   const { status } = migration;
   const evidence = { ...known, place: shownPlace(known.place, status.queuePosition) };
+  const stays = evidence.place === status.queuePosition;
   const { grant, instance, target } = evidence;
   const waitingFor = step.to === MigrationPhase.RUNNING ? whoseWord(evidence) : [];
   const ended = hasEnded(step.to);
@@ -27,7 +29,7 @@ export function tell(migration: Migration, { evidence: known, step, observed }: 
     message: messageOf(step, evidence),
     sourceNode: grant?.sourceNode || status.sourceNode || instance?.status.nodeName || "",
     targetNode: grant?.targetNode || status.targetNode || (step.move === "admit" ? (target?.chosen?.name ?? "") : ""),
-    queuePosition: step.to === MigrationPhase.PENDING ? evidence.place : 0,
+    ...(step.to === MigrationPhase.PENDING && { queuePosition: evidence.place, expectedStartTime: stays ? status.expectedStartTime : known.expectedStart() }),
     outcome: waitingFor.length > 0 ? MigrationOutcome.UNKNOWN : MigrationOutcome.UNSPECIFIED,
     waitingFor,
     progress: (ended ? grant?.source?.progress : undefined) ?? status.progress,
@@ -40,10 +42,19 @@ function finalEpoch({ move }: Step, { instance, grant, migration }: Evidence): n
   return move === "revoke" && grant ? revoked(instance, grant).status.epoch : instance.status.epoch;
 }
 
+const FULL: Record<Hold, string> = {
+  "the fleet": "as many move in the fleet as may at once",
+  "its node": "as many leave its node as may at once",
+  "the target": "as many come to the target as may at once",
+  "a link": "those under way have all that a node's link may be given",
+};
+
 type Said = (evidence: Evidence) => string | undefined;
 
 const sayings: Partial<Record<MigrationReason, Said>> = {
-  [MigrationReason.QUEUED]: ({ place }) => `waits for a slot at place ${place}`,
+  // Told anew with the place alone: which limit it is changes with everyone that comes and goes.
+  [MigrationReason.QUEUED]: ({ place, hold, migration: { status } }) =>
+    place === status.queuePosition && status.message !== "" ? status.message : `waits for a slot at place ${place}${hold ? `: ${FULL[hold]}` : ""}`,
   [MigrationReason.NO_TARGET]: ({ target }) => explain(target?.reasons ?? {}),
   [MigrationReason.TARGET_REFUSED]: ({ grant }) => grant?.target?.message,
   [MigrationReason.TRANSFER_FAILED]: ({ grant }) => grant?.source?.message,

@@ -6,7 +6,7 @@ import { stringify } from "yaml";
 import { Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
-import { MigrationPhase } from "../../gen/drover/v1/migration.ts";
+import { MigrationPhase, MigrationPriority } from "../../gen/drover/v1/migration.ts";
 import type { VirtualMachineInstanceMigration } from "../../gen/drover/v1/migration.ts";
 import { GUEST_TICK } from "./guest.ts";
 import type { Fleet } from "./fleet.ts";
@@ -148,7 +148,7 @@ function migrationOf(vmiName: string, { to = "", bandwidthMiBps = 0 }: { to?: st
       name: `${vmiName}-${Math.random().toString(36).slice(2, 8)}`, namespace: "default", uid: "", generation: 0, resourceVersion: "", labels: {},
       annotations: {}, finalizers: [], ownerReferences: [], creationTimestamp: undefined, deletionTimestamp: undefined,
     },
-    spec: { vmiName, targetNode: to, addedNodeSelector: {}, bandwidthMibPerSecond: bandwidthMiBps, autoConverge: false },
+    spec: { vmiName, targetNode: to, addedNodeSelector: {}, bandwidthMibPerSecond: bandwidthMiBps, autoConverge: false, priority: MigrationPriority.USER },
     status: undefined,
   };
 }
