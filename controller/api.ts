@@ -1,5 +1,7 @@
-/** The five kinds as the API serves them: one page, one watch each, put into one form; and the clients to write with. */
+/** The kinds as the API serves them: one page, one watch each, put into one form; and the clients to write with. */
 import type { DeletedVirtualMachineInstanceMigration } from "../gen/drover/v1/migration.ts";
+import type { DeletedMigrationPolicy } from "../gen/drover/v1/migration_policy.ts";
+import type { DeletedNamespace } from "../gen/drover/v1/namespace.ts";
 import type { DeletedNode } from "../gen/drover/v1/node.ts";
 import type { DeletedVirtualMachine } from "../gen/drover/v1/virtual_machine.ts";
 import type { DeletedVirtualMachineInstance } from "../gen/drover/v1/virtual_machine_instance.ts";
@@ -12,6 +14,8 @@ import {
   MigrationServiceDefinition,
   WatchVirtualMachineInstanceMigrationsRequest,
 } from "../gen/drover/v1/migration.ts";
+import { ListMigrationPoliciesRequest, MigrationPolicyServiceDefinition, WatchMigrationPoliciesRequest } from "../gen/drover/v1/migration_policy.ts";
+import { ListNamespacesRequest, NamespaceServiceDefinition, WatchNamespacesRequest } from "../gen/drover/v1/namespace.ts";
 import { ListNodesRequest, NodeServiceDefinition, WatchNodesRequest } from "../gen/drover/v1/node.ts";
 import { ListVirtualMachinesRequest, VirtualMachineServiceDefinition, WatchVirtualMachinesRequest } from "../gen/drover/v1/virtual_machine.ts";
 import {
@@ -22,8 +26,8 @@ import {
 import { ListVolumesRequest, VolumeServiceDefinition, WatchVolumesRequest } from "../gen/drover/v1/volume.ts";
 import type { Change } from "./cache.ts";
 import type { Page, Source } from "./informer.ts";
-import { instanceOf, machineOf, migrationOf, nodeOf, volumeOf } from "./objects.ts";
-import type { Instance, Machine, Migration, NodeRecord, VolumeRecord } from "./objects.ts";
+import { instanceOf, machineOf, migrationOf, nodeOf, volumeOf, withMetadata } from "./objects.ts";
+import type { Instance, Machine, Migration, NamespaceRecord, NodeRecord, Policy, VolumeRecord } from "./objects.ts";
 
 const PAGE_SIZE = 500;
 
@@ -32,6 +36,8 @@ export function clientsOn(connection: Connection) {
     machines: connection.client(VirtualMachineServiceDefinition),
     instances: connection.client(VirtualMachineInstanceServiceDefinition),
     migrations: connection.client(MigrationServiceDefinition),
+    policies: connection.client(MigrationPolicyServiceDefinition),
+    namespaces: connection.client(NamespaceServiceDefinition),
     nodes: connection.client(NodeServiceDefinition),
     volumes: connection.client(VolumeServiceDefinition),
     events: connection.client(EventServiceDefinition),
@@ -80,6 +86,34 @@ export const migrationsOf = ({ migrations }: Clients): Source<Migration> => ({
       migrations.watchVirtualMachineInstanceMigrations(WatchVirtualMachineInstanceMigrationsRequest.create({ fromRevision }), { signal }),
       migrationOf,
       ({ migration }: DeletedVirtualMachineInstanceMigration) => migration,
+    ),
+});
+
+export const policiesOf = ({ policies }: Clients): Source<Policy> => ({
+  kind: "MigrationPolicy",
+  async page(pageToken, signal) {
+    const answer = await policies.listMigrationPolicies(ListMigrationPoliciesRequest.create({ pageSize: PAGE_SIZE, pageToken }), { signal });
+    return pageOf(answer, parsed(answer.migrationPolicies, withMetadata));
+  },
+  watch: (fromRevision, signal) =>
+    changes(
+      policies.watchMigrationPolicies(WatchMigrationPoliciesRequest.create({ fromRevision }), { signal }),
+      withMetadata,
+      ({ migrationPolicy }: DeletedMigrationPolicy) => migrationPolicy,
+    ),
+});
+
+export const namespacesOf = ({ namespaces }: Clients): Source<NamespaceRecord> => ({
+  kind: "Namespace",
+  async page(pageToken, signal) {
+    const answer = await namespaces.listNamespaces(ListNamespacesRequest.create({ pageSize: PAGE_SIZE, pageToken }), { signal });
+    return pageOf(answer, parsed(answer.namespaces, withMetadata));
+  },
+  watch: (fromRevision, signal) =>
+    changes(
+      namespaces.watchNamespaces(WatchNamespacesRequest.create({ fromRevision }), { signal }),
+      withMetadata,
+      ({ namespace }: DeletedNamespace) => namespace,
     ),
 });
 

@@ -1,11 +1,44 @@
 /** The controller's configuration: what the file may hold, with bounds and defaults. */
 import * as v from "valibot";
+import { MigrationTimeoutAction } from "../gen/drover/v1/virtual_machine_instance.ts";
 import { loadConfig } from "../lib/config.ts";
 import { LOG_LEVELS } from "../lib/log.ts";
+import { MIGRATION_DEFAULTS } from "../lib/migration-policy.ts";
+import type { MigrationDefaults } from "../lib/migration-policy.ts";
+import { parseQuantity } from "../lib/quantity.ts";
 
 const count = (max: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max));
 
 const path = v.pipe(v.string(), v.startsWith("/", "must be an absolute path"));
+
+const seconds = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(86_400));
+const bandwidth = v.pipe(v.string(), v.check((text) => wholeMebibytes(text), 'must be a whole number of MiB up to 1Ti, such as "64Mi"'));
+
+/** As in MigrationSettings of the API. */
+const defaults = v.pipe(v.strictObject({
+  bandwidthPerMigration: v.optional(bandwidth, MIGRATION_DEFAULTS.bandwidthPerMigration),
+  completionTimeoutPerGiB: v.optional(seconds, MIGRATION_DEFAULTS.completionTimeoutPerGib),
+  progressTimeoutSeconds: v.optional(seconds, MIGRATION_DEFAULTS.progressTimeoutSeconds),
+  allowAutoConverge: v.optional(v.boolean(), MIGRATION_DEFAULTS.allowAutoConverge),
+  allowPostCopy: v.optional(v.boolean(), MIGRATION_DEFAULTS.allowPostCopy),
+  allowWorkloadDisruption: v.optional(v.boolean()),
+  maxDowntimeMs: v.optional(count(2_000_000), MIGRATION_DEFAULTS.maxDowntimeMs),
+  downtimeSteps: v.optional(count(100), MIGRATION_DEFAULTS.downtimeSteps),
+  parallelConnections: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(255)), MIGRATION_DEFAULTS.parallelConnections),
+  timeoutAction: v.optional(v.picklist(["Abort", "Pause", "PostCopy"])),
+}), v.transform(({ completionTimeoutPerGiB, timeoutAction, allowWorkloadDisruption, ...rest }): MigrationDefaults => ({
+  ...rest,
+  completionTimeoutPerGib: completionTimeoutPerGiB,
+  ...(allowWorkloadDisruption !== undefined && { allowWorkloadDisruption }),
+  ...(timeoutAction && { timeoutAction: ACTIONS[timeoutAction] }),
+})));
+
+const ACTIONS = { Abort: MigrationTimeoutAction.ABORT, Pause: MigrationTimeoutAction.PAUSE, PostCopy: MigrationTimeoutAction.POST_COPY } as const;
+
+function wholeMebibytes(text: string): boolean {
+  const bytes = parseQuantity(text);
+  return bytes !== undefined && bytes <= 1n << 40n && bytes % (1n << 20n) === 0n;
+}
 
 const settings = v.strictObject({
   server: v.pipe(v.string(), v.regex(/^(unix:\/\/\/.+|(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5})$/, 'must be "unix:///path" or "host:port"')),
@@ -17,6 +50,7 @@ const settings = v.strictObject({
       inboundPerNode: v.optional(count(100), 2),
       linkMibPerSecond: v.optional(count(1_048_576)),
       unlimitedShareMibPerSecond: v.optional(count(1_048_576)),
+      defaults: v.optional(defaults, {}),
     }),
     {},
   ),
@@ -45,6 +79,16 @@ const HELP = `Keys of the file:
                        limits on bandwidth. One whose limit is beyond it goes alone. Default no such budget.
     unlimitedShareMibPerSecond
                        What one without a limit counts as in that. Default half of it.
+    defaults:          How a migration converges where neither it nor a MigrationPolicy says it; as in the API.
+      bandwidthPerMigration      Such as "64Mi" a second; "0" is unlimited. Default "0".
+      completionTimeoutPerGiB    Seconds for each GiB; 0 sets no limit. Default 150.
+      progressTimeoutSeconds     Without progress; 0 waits for the limit. Default 40.
+      allowAutoConverge, allowPostCopy, allowWorkloadDisruption
+                                 Default false; the last one as allowPostCopy.
+      maxDowntimeMs, downtimeSteps
+                                 Default 900, in 4 steps.
+      parallelConnections        Default 0, QEMU's single stream.
+      timeoutAction              Abort, Pause or PostCopy. Default: the gentlest that is allowed.
   logLevel             ${LOG_LEVELS.join(", ")}. Default info.
 `;
 

@@ -6,7 +6,7 @@ import { Cache } from "./cache.ts";
 import type { Config } from "./config.ts";
 import { Places } from "./migration/places.ts";
 import { instanceKeyOf, isOpen } from "./migration/story.ts";
-import type { Instance, Machine, Migration, NodeRecord, VolumeRecord } from "./objects.ts";
+import type { Instance, Machine, Migration, NamespaceRecord, NodeRecord, Policy, VolumeRecord } from "./objects.ts";
 import { FleetLoad } from "./scheduler/load.ts";
 import { Stopwatch } from "./stopwatch.ts";
 
@@ -23,6 +23,8 @@ export function makeCaches() {
       instance: (migration) => [instanceKeyOf(migration)],
       open: (migration) => (isOpen(migration) ? ["yes"] : []),
     }),
+    policies: new Cache<Policy>({}),
+    namespaces: new Cache<NamespaceRecord>({}),
     nodes: new Cache<NodeRecord>({}),
     volumes: new Cache<VolumeRecord, "holder" | "image">({
       holder: ({ status }) => (status.holder ? [status.holder.vmiUid] : []),

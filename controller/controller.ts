@@ -6,7 +6,7 @@ import type { Connection } from "../lib/client.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Random } from "../lib/random.ts";
-import { clientsOn, instancesOf, machinesOf, migrationsOf, nodesOf, volumesOf } from "./api.ts";
+import { clientsOn, instancesOf, machinesOf, migrationsOf, namespacesOf, nodesOf, policiesOf, volumesOf } from "./api.ts";
 import type { Cache } from "./cache.ts";
 import type { Config } from "./config.ts";
 import { makeCaches, makeContext } from "./context.ts";
@@ -46,6 +46,8 @@ export async function runController({ config, connection, name, clock, random, l
   };
   follow(nodesOf(clients), caches.nodes);
   follow(volumesOf(clients), caches.volumes);
+  follow(policiesOf(clients), caches.policies);
+  follow(namespacesOf(clients), caches.namespaces);
   follow(migrationsOf(clients), caches.migrations);
   follow(machinesOf(clients), caches.machines);
   follow(instancesOf(clients), caches.instances);

@@ -5,6 +5,8 @@
 import type { ObjectMeta } from "../gen/drover/v1/meta.ts";
 import { VirtualMachineInstanceMigrationStatus } from "../gen/drover/v1/migration.ts";
 import type { VirtualMachineInstanceMigration, VirtualMachineInstanceMigrationSpec } from "../gen/drover/v1/migration.ts";
+import type { MigrationPolicy } from "../gen/drover/v1/migration_policy.ts";
+import type { Namespace } from "../gen/drover/v1/namespace.ts";
 import { NodeSpec, NodeStatus } from "../gen/drover/v1/node.ts";
 import type { Node } from "../gen/drover/v1/node.ts";
 import { VirtualMachineStatus } from "../gen/drover/v1/virtual_machine.ts";
@@ -30,6 +32,8 @@ export type Migration = VirtualMachineInstanceMigration & {
   status: VirtualMachineInstanceMigrationStatus;
 };
 export type NodeRecord = Node & { metadata: ObjectMeta; spec: NodeSpec; status: NodeStatus };
+export type Policy = MigrationPolicy & { metadata: ObjectMeta };
+export type NamespaceRecord = Namespace & { metadata: ObjectMeta };
 export type VolumeRecord = Volume & { metadata: ObjectMeta; spec: VolumeSpec; status: VolumeStatus };
 
 /** Each answers undefined for a record that this version cannot make sense of; the caller leaves it alone. */
@@ -65,6 +69,12 @@ export function volumeOf(object: Volume): VolumeRecord | undefined {
   const { metadata, spec } = object;
   if (!metadata || !spec) return undefined;
   return { ...object, metadata, spec, status: object.status ?? VolumeStatus.create() };
+}
+
+/** For kinds of which nothing but the metadata is taken for granted. */
+export function withMetadata<T extends { metadata: ObjectMeta | undefined }>(object: T): (T & Named) | undefined {
+  const { metadata } = object;
+  return metadata && { ...object, metadata };
 }
 
 function instanceSpecOf(spec: VirtualMachineInstanceSpec | undefined): InstanceSpec | undefined {

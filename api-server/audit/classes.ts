@@ -43,6 +43,7 @@ export const AUDIT_ROWS: ReadonlyMap<string, AuditRow> = new Map<string, AuditRo
   }),
   ...each("v1.MigrationService", MUTATION, "CancelMigration"),
   ...each("v1.MigrationService", STATUS, "UpdateVirtualMachineInstanceMigrationStatus"),
+  ...records({ service: "MigrationPolicyService", one: "MigrationPolicy", many: "MigrationPolicies" }),
   ...records({ service: "NodeService", one: "Node", many: "Nodes" }),
   ...each("v1.NodeService", MUTATION, "CordonNode", "UncordonNode", "ConfirmFenced", "CreateNodeToken", "RevokeNode"),
   ...each("v1.NodeService", STATUS, "UpdateNodeStatus"),

@@ -7,7 +7,7 @@ const rule = (verbs: readonly string[], kinds: readonly string[]): Rule => ({ ve
 const MACHINES = ["VirtualMachine", "VirtualMachineInstance", "VirtualMachineInstanceMigration", "Volume", "Event"];
 
 const viewer: readonly Rule[] = [
-  rule(READ, [...MACHINES, "Node", "Namespace"]),
+  rule(READ, [...MACHINES, "Node", "Namespace", "MigrationPolicy"]),
   rule(["explain"], ["VirtualMachine"]),
 ];
 
@@ -16,6 +16,6 @@ export const ADMIN = "admin";
 
 export const BUILT_IN_ROLES: ReadonlyMap<string, readonly Rule[]> = new Map([
   [ADMIN, [rule(["*"], ["*"])]],
-  ["operator", [rule(["*"], MACHINES), rule([...READ, "cordon", "uncordon"], ["Node"]), rule(READ, ["Namespace"])]],
+  ["operator", [rule(["*"], MACHINES), rule([...READ, "cordon", "uncordon"], ["Node"]), rule(READ, ["Namespace", "MigrationPolicy"])]],
   ["viewer", viewer],
 ]);

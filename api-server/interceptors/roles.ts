@@ -70,6 +70,7 @@ export const ROWS: ReadonlyMap<string, Row> = new Map<string, Row>([
   }),
   ["/drover.v1.MigrationService/UpdateVirtualMachineInstanceMigrationStatus", "control-plane"],
   verb("MigrationService/CancelMigration", "cancel", "VirtualMachineInstanceMigration"),
+  ...records({ service: "MigrationPolicyService", kind: "MigrationPolicy", many: "MigrationPolicies", field: "migrationPolicy" }),
   ...records({ service: "NodeService", kind: "Node", many: "Nodes", field: "node" }),
   ["/drover.v1.NodeService/UpdateNodeStatus", "control-plane"],
   verb("NodeService/CordonNode", "cordon", "Node"),

@@ -1,6 +1,7 @@
 /** Every kind there is. */
 export { events } from "./event.ts";
 export { migrations } from "./migration.ts";
+export { migrationPolicies } from "./migration-policy.ts";
 export { namespaces } from "./namespace.ts";
 export { nodes } from "./node.ts";
 export { roleBindings } from "./role-binding.ts";

@@ -6,6 +6,7 @@ import { AuthServiceDefinition } from "../../gen/drover/v1/auth.ts";
 import { LeadershipServiceDefinition } from "../../gen/drover/control/v1/leadership.ts";
 import { EventServiceDefinition } from "../../gen/drover/v1/event.ts";
 import { MigrationServiceDefinition } from "../../gen/drover/v1/migration.ts";
+import { MigrationPolicyServiceDefinition } from "../../gen/drover/v1/migration_policy.ts";
 import { NamespaceServiceDefinition } from "../../gen/drover/v1/namespace.ts";
 import { NodeServiceDefinition } from "../../gen/drover/v1/node.ts";
 import { RoleServiceDefinition } from "../../gen/drover/v1/role.ts";
@@ -25,6 +26,7 @@ import { type AuthParts, authService } from "./auth.ts";
 import { enrolmentService } from "./enrolment.ts";
 import { eventRecords } from "./event.ts";
 import { leadershipService } from "./leadership.ts";
+import { migrationPolicyRecords } from "./migration-policy.ts";
 import { migrationVerbs } from "./migration-verbs.ts";
 import { migrationRecords } from "./migration.ts";
 import { namespaceRecords } from "./namespace.ts";
@@ -55,6 +57,7 @@ export function publicServices(parts: TableParts): Service[] {
     service(VirtualMachineServiceDefinition, { ...virtualMachineRecords(parts), ...virtualMachineVerbs(parts) }),
     service(VirtualMachineInstanceServiceDefinition, { ...virtualMachineInstanceRecords(parts), ...virtualMachineInstanceVerbs(parts) }),
     service(MigrationServiceDefinition, { ...migrationRecords(parts), ...migrationVerbs(parts) }),
+    service(MigrationPolicyServiceDefinition, migrationPolicyRecords(parts)),
     service(NodeServiceDefinition, { ...nodeRecords(parts), ...nodeVerbs(parts) }),
     service(VolumeServiceDefinition, volumeRecords(parts)),
     service(NamespaceServiceDefinition, namespaceRecords(parts)),

@@ -40,9 +40,9 @@ export function virtualMachineVerbs(parts: VirtualMachineVerbsParts): Verbs {
       return { virtualMachine: await objects.change(virtualMachines, keyOf(request), (vm) => restart(vm, verb), call) };
     },
     async migrateVirtualMachine(request, { call }) {
-      const { targetNode, addedNodeSelector } = request;
+      const { targetNode, addedNodeSelector, settings } = request;
       const vm = await objects.get(virtualMachines, keyOf(request));
-      const spec = VirtualMachineInstanceMigrationSpec.create({ vmiName: request.name, targetNode, addedNodeSelector });
+      const spec = { ...VirtualMachineInstanceMigrationSpec.create({ vmiName: request.name, targetNode, addedNodeSelector }), settings };
       return { migration: await admitMigration(parts, migrationOf(vm, spec, random.token(SUFFIX_LENGTH)), call) };
     },
     explainVirtualMachine: (request) => explainMachine(parts, keyOf(request)),

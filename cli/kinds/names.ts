@@ -9,6 +9,7 @@ const KINDS: readonly Entry[] = [
   { names: ["virtualmachine", "virtualmachines", "vm", "vms"], load: async () => (await import("./virtual-machine.ts")).virtualMachines },
   { names: ["virtualmachineinstance", "virtualmachineinstances", "vmi", "vmis"], load: async () => (await import("./virtual-machine-instance.ts")).virtualMachineInstances },
   { names: ["virtualmachineinstancemigration", "virtualmachineinstancemigrations", "vmim", "vmims", "migration", "migrations"], load: async () => (await import("./migration.ts")).migrations },
+  { names: ["migrationpolicy", "migrationpolicies", "mp", "mps"], load: async () => (await import("./migration-policy.ts")).migrationPolicies },
   { names: ["node", "nodes", "no"], load: async () => (await import("./node.ts")).nodes },
   { names: ["namespace", "namespaces", "ns"], load: async () => (await import("./namespace.ts")).namespaces },
   { names: ["volume", "volumes", "vol", "vols"], load: async () => (await import("./volume.ts")).volumes },

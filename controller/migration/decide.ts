@@ -103,9 +103,9 @@ function act({ move }: Step, evidence: Evidence, now: Date): Action[] {
   return grant ? [{ do: "put-instance", instance: moves[move]({ instance, grant, now }) }] : [];
 }
 
-function admit({ target, migration, node }: Evidence, instance: Instance): Action[] {
+function admit({ target, migration, node, options }: Evidence, instance: Instance): Action[] {
   const chosen = target?.chosen && node(target.chosen.name);
-  return chosen ? [{ do: "put-instance", instance: admitted(instance, migration, { source: node(instance.status.nodeName), target: chosen }) }] : [];
+  return chosen ? [{ do: "put-instance", instance: admitted(instance, migration, { source: node(instance.status.nodeName), target: chosen, options: options() }) }] : [];
 }
 
 function recheck({ elapsedMs, target, place }: Evidence, phase: MigrationPhase): number | undefined {

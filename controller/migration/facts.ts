@@ -2,7 +2,7 @@
 import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
 import { MigrationPhase } from "../../gen/drover/v1/migration.ts";
 import { MigrationSourceState, MigrationTargetState, Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import type { InstanceMigration } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { InstanceMigration, MigrationOptions } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { isGone } from "../../lib/capacity.ts";
 import type { Placement } from "../../lib/preflight/choose.ts";
 import { conditionOf } from "../conditions.ts";
@@ -36,6 +36,8 @@ export type Evidence = {
   /** When it may begin, as it looks now. */
   expectedStart: () => Date | undefined;
   target: Placement | undefined;
+  /** How it is to converge, were it admitted now. */
+  options: () => MigrationOptions;
   node: (name: string) => NodeRecord | undefined;
   elapsedMs: (phase: MigrationPhase) => number;
 };

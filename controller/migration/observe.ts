@@ -2,9 +2,12 @@
 import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import type { MigrationPhase } from "../../gen/drover/v1/migration.ts";
 import { VirtualMachineInstanceMigrationSpec, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
+import type { MigrationOptions } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { demandOf } from "../../lib/capacity.ts";
+import { resolvePolicy } from "../../lib/migration-policy.ts";
 import { choose } from "../../lib/preflight/choose.ts";
 import type { Placement } from "../../lib/preflight/choose.ts";
+import { quantityBytes } from "../../lib/quantity.ts";
 import type { Context } from "../context.ts";
 import { snapshotFor } from "../instance/observe.ts";
 import type { Instance, Migration } from "../objects.ts";
@@ -43,6 +46,7 @@ function evidenceOf(migration: Migration, { instance, mine, context }: { instanc
     hold: place > 0 ? context.places.holdOf(migration) : undefined,
     expectedStart: () => context.places.expectedStart(migration),
     target: waits && place === 0 && instance ? targetFor(migration, instance, context) : undefined,
+    options: () => optionsFor(migration, instance, context),
     node: (name) => context.caches.nodes.get(name),
     elapsedMs: (phase) => context.stopwatch.elapsedMs(subject(migration, phase)),
   };
@@ -63,6 +67,18 @@ function targetFor(migration: Migration, instance: Instance, context: Context): 
     addedNodeSelector: migration.spec.addedNodeSelector,
     inboundPerNode: context.limits.migrations.inboundPerNode,
   });
+}
+
+function optionsFor({ metadata, spec }: Migration, instance: Instance | undefined, { caches, limits }: Context): MigrationOptions {
+  const { options } = resolvePolicy({
+    policies: caches.policies.list(),
+    namespaceLabels: caches.namespaces.get(metadata.namespace)?.metadata.labels ?? {},
+    instanceLabels: instance?.metadata.labels ?? {},
+    spec,
+    bytes: instance ? quantityBytes(instance.spec.domain.memory.guest) : 0,
+    defaults: limits.migrations.defaults,
+  });
+  return options;
 }
 
 /** What another cache has not brought yet is no orphan. */

@@ -11,19 +11,20 @@ import {
   OwnerClaim,
   OwnerReport,
 } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { MigrationOptions } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { MigrationPhase } from "../../gen/drover/v1/migration.ts";
 import { holds, withFacts } from "../conditions.ts";
 import { isKnown } from "../known.ts";
 import type { Instance, Migration, NodeRecord } from "../objects.ts";
 import type { KnownPhase } from "./story.ts";
 
-export type Ends = { source: NodeRecord | undefined; target: NodeRecord };
+export type Ends = { source: NodeRecord | undefined; target: NodeRecord; options: MigrationOptions };
 
 /**
  * The instance with this migration entered; the target's grant is above every epoch ever granted. Which certificates may
  * meet at the target's door is settled here: a node that is enrolled anew is no party to it any more.
  */
-export function admitted(instance: Instance, migration: Migration, { source, target }: Ends): Instance {
+export function admitted(instance: Instance, migration: Migration, { source, target, options }: Ends): Instance {
   const { status } = instance;
   const targetEpoch = status.lastGrantedEpoch + 1;
   const grant = InstanceMigration.create({
@@ -37,8 +38,9 @@ export function admitted(instance: Instance, migration: Migration, { source, tar
     targetNode: target.metadata.name,
     sourceEpoch: status.epoch,
     targetEpoch,
-    bandwidthMibPerSecond: migration.spec.bandwidthMibPerSecond,
-    autoConverge: migration.spec.autoConverge,
+    options,
+    bandwidthMibPerSecond: options.bandwidthMibPerSecond,
+    autoConverge: options.autoConverge,
   });
   return { ...instance, status: { ...status, lastGrantedEpoch: targetEpoch, migration: grant } };
 }

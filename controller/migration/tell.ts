@@ -32,6 +32,8 @@ export function tell(migration: Migration, { evidence: known, step, observed }: 
     ...(step.to === MigrationPhase.PENDING && { queuePosition: evidence.place, expectedStartTime: stays ? status.expectedStartTime : known.expectedStart() }),
     outcome: waitingFor.length > 0 ? MigrationOutcome.UNKNOWN : MigrationOutcome.UNSPECIFIED,
     waitingFor,
+    options: grant?.options ?? (step.move === "admit" ? known.options() : status.options),
+    mode: grant?.source?.mode || status.mode,
     progress: (ended ? grant?.source?.progress : undefined) ?? status.progress,
     finalEpoch: ended ? finalEpoch(step, evidence) : 0,
   });

@@ -12,10 +12,14 @@ export { ManifestError, faultLine } from "./source.ts";
 export type { Location, ManifestFault } from "./source.ts";
 
 export const API_VERSION = "drover.dev/v1";
-const KUBEVIRT = "kubevirt.io/v1";
 
-const KINDS = ["VirtualMachine", "VirtualMachineInstance", "VirtualMachineInstanceMigration", "Node", "Namespace", "Volume", "Role", "RoleBinding"] as const;
-const KUBEVIRT_KINDS: readonly string[] = KINDS.slice(0, 3);
+const KINDS = ["VirtualMachine", "VirtualMachineInstance", "VirtualMachineInstanceMigration", "Node", "Namespace", "Volume", "Role", "RoleBinding", "MigrationPolicy"] as const;
+/** Which kinds may stand under which version: Drover's own, and those of KubeVirt whose fields mean the same. */
+const VERSIONS: ReadonlyMap<string, readonly string[]> = new Map<string, readonly string[]>([
+  [API_VERSION, KINDS],
+  ["kubevirt.io/v1", KINDS.slice(0, 3)],
+  ["migrations.kubevirt.io/v1alpha1", ["MigrationPolicy"]],
+]);
 
 /** `status` is what the system says and is dropped, as kubectl does. */
 const NOT_READ = new Set(["apiVersion", "kind", "status", "metadata"]);
@@ -89,11 +93,10 @@ function readHead(source: Source, root: YAMLMap): { kind: string; foreign: boole
   const apiVersion = scalarText(root, "apiVersion");
   const kind = scalarText(root, "kind");
   const before = source.faults.length;
-  if (apiVersion !== API_VERSION && apiVersion !== KUBEVIRT) {
-    source.note(root.get("apiVersion", true) ?? root, "apiVersion", `must be ${API_VERSION} or ${KUBEVIRT}`);
-  }
-  const foreign = apiVersion === KUBEVIRT;
-  const kinds: readonly string[] = foreign ? KUBEVIRT_KINDS : KINDS;
+  const known = VERSIONS.get(apiVersion ?? "");
+  if (!known) source.note(root.get("apiVersion", true) ?? root, "apiVersion", `must be ${[...VERSIONS.keys()].join(" or ")}`);
+  const foreign = apiVersion !== API_VERSION;
+  const kinds = known ?? KINDS;
   if (kind === undefined || !kinds.includes(kind)) source.note(root.get("kind", true) ?? root, "kind", `must be one of ${kinds.join(", ")}`);
   return kind === undefined || source.faults.length > before ? undefined : { kind, foreign };
 }

@@ -13,6 +13,7 @@ import type { Source } from "./source.ts";
 /** String fields that hold a Kubernetes quantity: a bare YAML number is taken as it was written. */
 const QUANTITIES = new Set([
   "drover.v1.MemorySpec.guest", "drover.v1.PoolDisk.size", "drover.v1.EmptyDisk.capacity", "drover.v1.NodeSpec.max_memory",
+  "drover.v1.MigrationSettings.bandwidth_per_migration", "drover.v1.MigrationPolicySpec.bandwidth_per_migration",
 ]);
 
 const INTEGERS: Partial<Record<ScalarType, readonly [bigint, bigint]>> = {

@@ -9,6 +9,7 @@ import { BadRequest, ErrorInfo, PreconditionFailure, RetryInfo, RichClientError 
 import { stringify } from "yaml";
 import { EventServiceDefinition } from "../../gen/drover/v1/event.ts";
 import { MigrationServiceDefinition } from "../../gen/drover/v1/migration.ts";
+import { MigrationPolicyServiceDefinition } from "../../gen/drover/v1/migration_policy.ts";
 import { NamespaceServiceDefinition } from "../../gen/drover/v1/namespace.ts";
 import { NodeServiceDefinition } from "../../gen/drover/v1/node.ts";
 import { VirtualMachineServiceDefinition } from "../../gen/drover/v1/virtual_machine.ts";
@@ -28,6 +29,7 @@ const clientsOf = (connection: Connection) => ({
   machines: connection.client(VirtualMachineServiceDefinition),
   instances: connection.client(VirtualMachineInstanceServiceDefinition),
   migrations: connection.client(MigrationServiceDefinition),
+  policies: connection.client(MigrationPolicyServiceDefinition),
   nodes: connection.client(NodeServiceDefinition),
   volumes: connection.client(VolumeServiceDefinition),
   spaces: connection.client(NamespaceServiceDefinition),

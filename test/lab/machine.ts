@@ -148,7 +148,7 @@ function migrationOf(vmiName: string, { to = "", bandwidthMiBps = 0 }: { to?: st
       name: `${vmiName}-${Math.random().toString(36).slice(2, 8)}`, namespace: "default", uid: "", generation: 0, resourceVersion: "", labels: {},
       annotations: {}, finalizers: [], ownerReferences: [], creationTimestamp: undefined, deletionTimestamp: undefined,
     },
-    spec: { vmiName, targetNode: to, addedNodeSelector: {}, bandwidthMibPerSecond: bandwidthMiBps, autoConverge: false, priority: MigrationPriority.USER },
+    spec: { vmiName, targetNode: to, addedNodeSelector: {}, bandwidthMibPerSecond: bandwidthMiBps, autoConverge: false, settings: undefined, priority: MigrationPriority.USER },
     status: undefined,
   };
 }

@@ -20,6 +20,7 @@ import {
 import { connect } from "../../../lib/client.ts";
 import { systemClock } from "../../../lib/clock.ts";
 import { silentLog } from "../../../lib/log.ts";
+import { MIGRATION_DEFAULTS } from "../../../lib/migration-policy.ts";
 import { systemRandom } from "../../../lib/random.ts";
 import { enrol } from "../../contract/enrol.ts";
 import { Peer } from "./peer.ts";
@@ -53,7 +54,7 @@ describe("the controller beside a real API server", function () {
     const connection = connect({ server: `unix://${unix}` });
     clients = clientsOn(connection);
     await until(async () => (await clients.machines.listVirtualMachines(ListVirtualMachinesRequest.create())).revision !== "");
-    const running = runController({ config: { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2 } }, connection, name: "the test", clock: systemClock, random: systemRandom, log: silentLog, signal: stop.signal });
+    const running = runController({ config: { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2, defaults: MIGRATION_DEFAULTS } }, connection, name: "the test", clock: systemClock, random: systemRandom, log: silentLog, signal: stop.signal });
     closing.push(() => running, () => connection[Symbol.dispose]());
     for (const name of ["a", "b"]) {
       const { token } = await clients.nodes.createNodeToken({ name, ttlSeconds: 0, requestId: "", validateOnly: false });

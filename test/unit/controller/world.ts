@@ -17,6 +17,7 @@ import type { Instance, InstanceSpec, Machine, Migration, Named, NodeRecord } fr
 import { INSTANCE_FINALIZER } from "../../../controller/virtual-machine/decide.ts";
 import { makeLoops } from "../../../controller/wiring.ts";
 import type { Clock } from "../../../lib/clock.ts";
+import { MIGRATION_DEFAULTS } from "../../../lib/migration-policy.ts";
 import type { Random } from "../../../lib/random.ts";
 
 export class Lost extends Error {
@@ -41,7 +42,7 @@ export class World {
     caches: this.caches,
     clock: this.#clock,
     random: this.#random,
-    limits: { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2 } },
+    limits: { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2, defaults: MIGRATION_DEFAULTS } },
   });
   readonly loops = makeLoops(this.context, { clock: this.#clock, random: this.#random });
 
