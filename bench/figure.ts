@@ -2,7 +2,7 @@
 import { medianRatio, overhead, quantile } from "./statistics.ts";
 import type { Estimate, Pair } from "./statistics.ts";
 
-export type Unit = "ms" | "×" | "/s" | "MiB" | "";
+export type Unit = "ms" | "×" | "/s" | "MiB" | "KiB" | "";
 
 export type Figure = {
   name: string;

@@ -18,7 +18,7 @@ import { identityFiles } from "../node-agent/join/identity-files.ts";
 
 const HOST = "127.0.0.1";
 const [USERS_PORT, AGENTS_PORT, ENROLMENT_PORT] = [17_443, 17_444, 17_445];
-const READY_TIMEOUT_MS = 20_000;
+const READY_TIMEOUT_MS = 60_000;
 /** Memory in KiB for thousands of machines: nothing of it is ever used. */
 const NODE_XML = `<node><cpu><mhz>2000</mhz><model>x86_64</model><active>64</active><nodes>1</nodes><sockets>1</sockets><cores>64</cores>
 <threads>1</threads></cpu><memory>1073741824</memory></node>`;

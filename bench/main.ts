@@ -15,6 +15,8 @@ const PARTS: Record<string, (settings: Settings) => Promise<Report[]>> = {
   migrate: async (settings) => (await import("./migrate.ts")).benchMigrate(settings),
   density: async (settings) => (await import("./density.ts")).benchDensity(settings),
   share: async (settings) => (await import("./share.ts")).benchShare(settings),
+  "start-cost": async (settings) => (await import("./cost.ts")).benchStartCost(settings),
+  "migration-cost": async (settings) => (await import("./cost.ts")).benchMigrationCost(settings),
   api: async (settings) => (await import("./api.ts")).benchApi(settings),
   trust: async (settings) => (await import("./trust.ts")).benchTrust(settings),
   "slow-disk": async (settings) => (await import("./slow-disk.ts")).benchSlowDisk(settings),
