@@ -2,7 +2,6 @@
 import { ClientError, Status } from "nice-grpc";
 import { DeleteVirtualMachineInstanceMigrationRequest } from "../gen/drover/v1/migration.ts";
 import { GetNodeRequest } from "../gen/drover/v1/node.ts";
-import { GetVirtualMachineRequest } from "../gen/drover/v1/virtual_machine.ts";
 import {
   DeleteVirtualMachineInstanceRequest,
   GetVirtualMachineInstanceRequest,
@@ -12,7 +11,7 @@ import type { Execute } from "./actions.ts";
 import type { Clients } from "./api.ts";
 import type { Caches } from "./context.ts";
 import type { Notices } from "./events.ts";
-import { instanceOf, keyOf, machineOf, migrationOf, nodeOf, volumeOf } from "./objects.ts";
+import { instanceOf, machineOf, migrationOf, nodeOf, volumeOf } from "./objects.ts";
 import type { Instance, Named } from "./objects.ts";
 import { owns } from "./virtual-machine/decide.ts";
 import { isHeld } from "./volume/decide.ts";
@@ -60,13 +59,8 @@ function machineActions(clients: Clients, caches: Caches): Pick<Execute, "put-ma
       if (instance && owns(machine, instance)) throw new OutOfDate(`Cannot finish ${machine.metadata.name}: its instance is still there`);
       await put({ do: "put-machine", machine }, signal);
     },
-    async "create-instance"({ machine, instance }, signal) {
-      const { namespace, name } = machine.metadata;
-      const { virtualMachine } = await clients.machines.getVirtualMachine(GetVirtualMachineRequest.create({ namespace, name }), { signal });
-      // What the pass wrote just now is in the cache already; anything else is somebody's change.
-      if (virtualMachine?.metadata?.resourceVersion !== caches.machines.get(keyOf(machine))?.metadata.resourceVersion) {
-        throw new OutOfDate(`Cannot create an instance of ${name}: the machine has changed`);
-      }
+    // The server refuses one that is made from an older machine than there is.
+    async "create-instance"({ instance }, signal) {
       const answer = await clients.instances.createVirtualMachineInstance({ virtualMachineInstance: instance, requestId: "", validateOnly: false }, { signal });
       keep(caches.instances, answer.virtualMachineInstance, instanceOf);
     },

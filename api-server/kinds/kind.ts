@@ -21,6 +21,9 @@ export type Codec<T> = {
 /** What a new object may draw on; its uid is fixed before its defaults. */
 export type Birth = { uid: string; now: Date; requestId: string };
 
+/** A generation of 0 says nothing: such an object is made from no particular wish of its owner's. */
+export type Origin = { grantedEpoch: number; machineGeneration: number; powerGeneration: number };
+
 export type Kind<T extends Resource> = {
   /** As people and event references write it, such as "VirtualMachine". */
   name: string;
@@ -54,8 +57,8 @@ export type Kind<T extends Resource> = {
   mapSecrets?(object: T, replace: (secret: SecretValue, place: string) => SecretValue): T;
   /** What no other machine may have; for kinds that describe a machine. */
   identifiers?(object: T): Identifier[];
-  /** The highest ownership epoch that was handed out; for kinds that continue the epochs of their owner. */
-  grantedEpoch?(object: T): number;
+  /** Which state of its owner the object was made from; for kinds that continue what their owner has come to. */
+  origin?(object: T): Origin;
   /** The default of a deletion's grace; absent for kinds whose deletion has none. */
   gracePeriodSeconds?(object: T): number;
 };

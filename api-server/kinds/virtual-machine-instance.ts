@@ -44,6 +44,9 @@ export const virtualMachineInstances: Kind<VirtualMachineInstance> = {
   validateChange: unchangedSpec,
   identifiers: (vmi) => machineIdentifiers("spec", vmi.spec),
   mapSecrets: (vmi, replace) => (vmi.spec ? { ...vmi, spec: mapMachineSecrets(vmi.spec, replace) } : vmi),
-  grantedEpoch: (vmi) => vmi.status?.lastGrantedEpoch ?? 0,
+  origin({ status }) {
+    const { lastGrantedEpoch = 0, machineGeneration = 0, powerGeneration = 0 } = status ?? {};
+    return { grantedEpoch: lastGrantedEpoch, machineGeneration, powerGeneration };
+  },
   gracePeriodSeconds: (vmi) => vmi.spec?.terminationGracePeriodSeconds ?? 0,
 };

@@ -81,7 +81,7 @@ export class StoreObjects implements Objects {
     await this.#checkNamespace(kind, born);
     const bytes = encodeObject(kind, born, this.#options.vault);
     const key = storeKey(kind, keyOf(born));
-    if ((call.validateOnly || kind.grantedEpoch || kind.identifiers) && (await this.#options.store.get(key))) return this.#taken(kind, key, call);
+    if ((call.validateOnly || kind.origin || kind.identifiers) && (await this.#options.store.get(key))) return this.#taken(kind, key, call);
     await checkLineage(this, kind, born);
     if (call.validateOnly) {
       await this.identifiers.check(kind, born);

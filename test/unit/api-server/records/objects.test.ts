@@ -271,6 +271,20 @@ describe("objects: what an instance continues", () => {
     assert.equal(made.status?.lastGrantedEpoch, 7);
   });
 
+  it("refuses an instance made from a machine that has been changed, stopped or started since", async () => {
+    const { objects, store, vm, instance } = await ran(0);
+    const [machineGeneration, powerGeneration] = [metaOf(vm).generation, 4];
+    const power = { ...vm.status!.power!, generation: powerGeneration };
+    await objects.change(virtualMachines, key, (current) => ({ ...current, status: { ...current.status!, power } }), callBy(admin));
+    const made = (origin: { machineGeneration: number; powerGeneration: number }) => ({ ...instance(0), status: { ...instance(0).status!, ...origin } });
+    const head = await store.head();
+    for (const old of [{ machineGeneration: machineGeneration + 1, powerGeneration }, { machineGeneration, powerGeneration: powerGeneration - 1 }]) {
+      await assert.rejects(objects.create(virtualMachineInstances, made(old), callBy(admin)), refusedAs(Aborted, "OWNER_CHANGED"));
+    }
+    assert.equal(await store.head(), head);
+    await objects.create(virtualMachineInstances, made({ machineGeneration, powerGeneration }), callBy(admin));
+  });
+
   it("refuses an instance of a machine that is another one, being deleted or gone", async () => {
     const { objects, instance } = await ran(0);
     await assert.rejects(objects.create(virtualMachineInstances, instance(0, "another"), callBy(admin)), refusedAs(Aborted, "OWNER_CHANGED"));
