@@ -7,6 +7,7 @@ import type { DeletedVirtualMachine } from "../gen/drover/v1/virtual_machine.ts"
 import type { DeletedVirtualMachineInstance } from "../gen/drover/v1/virtual_machine_instance.ts";
 import type { DeletedVolume } from "../gen/drover/v1/volume.ts";
 import type { Connection } from "../lib/client.ts";
+import { ControlEventServiceDefinition } from "../gen/drover/control/v1/events.ts";
 import { EventServiceDefinition } from "../gen/drover/v1/event.ts";
 import type { Bookmark } from "../gen/drover/v1/meta.ts";
 import {
@@ -41,6 +42,7 @@ export function clientsOn(connection: Connection) {
     nodes: connection.client(NodeServiceDefinition),
     volumes: connection.client(VolumeServiceDefinition),
     events: connection.client(EventServiceDefinition),
+    controlEvents: connection.client(ControlEventServiceDefinition),
   };
 }
 

@@ -44,6 +44,13 @@ export class Channel<T> implements AsyncIterable<T> {
     }
   }
 
+  /** What waits, up to so many, for a reader that takes several at once. */
+  take(max: number): T[] {
+    const taken = this.#items.splice(0, max);
+    this.#releaseWriters();
+    return taken;
+  }
+
   close(error?: Error): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -61,6 +61,7 @@ export const AUDIT_ROWS: ReadonlyMap<string, AuditRow> = new Map<string, AuditRo
   ...each("v1.AuditService", READ, "ListAuditEntries", "VerifyAudit"),
   ...each("v1.AuditService", ACT, "ExportAuditEntries"),
   ...each("control.v1.LeadershipService", { not: "which controller leads is kept in memory and gives it no rights" }, "Lead"),
+  ...each("control.v1.ControlEventService", { not: "what the controller tells people about its own steps" }, "RecordEvents"),
   ...each("agent.v1.EnrolmentService", MUTATION, "Enroll"),
   ...each("agent.v1.NodeAgentService", MUTATION, "RenewCertificate"),
   ...each("agent.v1.NodeAgentService", READ, "LookupMachine"),

@@ -96,6 +96,7 @@ export const ROWS: ReadonlyMap<string, Row> = new Map<string, Row>([
   ["/drover.v1.AuditService/VerifyAudit", { verb: "verify", kind: "AuditEntry", place: COLLECTION }],
   ["/drover.agent.v1.EnrolmentService/Enroll", "anonymous"],
   ["/drover.control.v1.LeadershipService/Lead", "control-plane"],
+  ["/drover.control.v1.ControlEventService/RecordEvents", "control-plane"],
   ["/drover.agent.v1.NodeAgentService/Session", "node"],
   ["/drover.agent.v1.NodeAgentService/Renew", "node"],
   ["/drover.agent.v1.NodeAgentService/Claim", "node"],

@@ -41,6 +41,13 @@ export async function recordEvent(parts: Parts, sent: Event | undefined, call: C
   }
 }
 
+/** All at once, so that they pay one fsync together. The first refusal is thrown when the others are recorded. */
+export async function recordEvents(parts: Parts, sent: readonly Event[], call: Call): Promise<void> {
+  const ends = await Promise.allSettled(sent.map((event) => recordEvent(parts, event, call)));
+  const refused = ends.find((end) => end.status === "rejected");
+  if (refused) throw refused.reason as Error;
+}
+
 type Room = { namespace: string; prefix: string; /** The event that has just come. */ name: string };
 
 /** The oldest go. The prefix may hold a few objects of like names; they share the room. */

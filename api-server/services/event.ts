@@ -2,7 +2,8 @@
 import type {
   CreateEventRequest, DeleteEventRequest, GetEventRequest, ListEventsRequest, WatchEventsRequest,
 } from "../../gen/drover/v1/event.ts";
-import { recordEvent } from "../records/events.ts";
+import type { ControlEventServiceImplementation } from "../../gen/drover/control/v1/events.ts";
+import { recordEvent, recordEvents } from "../records/events.ts";
 import { events } from "../kinds/table.ts";
 import type { WithCall } from "../objects.ts";
 import { crud } from "./crud.ts";
@@ -24,5 +25,15 @@ export function eventRecords(parts: ServiceParts) {
       records.watch(request, call, (event, reason) => ({ event, reason })),
 
     deleteEvent: async (request: DeleteEventRequest, { call }: WithCall) => ({ event: await records.remove(request, call) }),
+  };
+}
+
+/** The controller's own, many at once. */
+export function controlEvents(parts: ServiceParts): ControlEventServiceImplementation<WithCall> {
+  return {
+    async recordEvents(request, { call }) {
+      await recordEvents(parts, request.events, call);
+      return {};
+    },
   };
 }

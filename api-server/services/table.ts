@@ -3,6 +3,7 @@ import { NodeAgentServiceDefinition } from "../../gen/drover/agent/v1/agent.ts";
 import { EnrolmentServiceDefinition } from "../../gen/drover/agent/v1/enrolment.ts";
 import { AuditServiceDefinition } from "../../gen/drover/v1/audit.ts";
 import { AuthServiceDefinition } from "../../gen/drover/v1/auth.ts";
+import { ControlEventServiceDefinition } from "../../gen/drover/control/v1/events.ts";
 import { LeadershipServiceDefinition } from "../../gen/drover/control/v1/leadership.ts";
 import { EventServiceDefinition } from "../../gen/drover/v1/event.ts";
 import { MigrationServiceDefinition } from "../../gen/drover/v1/migration.ts";
@@ -24,7 +25,7 @@ import type { Tunnels } from "../sessions/tunnels.ts";
 import { type AuditParts, auditService } from "./audit.ts";
 import { type AuthParts, authService } from "./auth.ts";
 import { enrolmentService } from "./enrolment.ts";
-import { eventRecords } from "./event.ts";
+import { controlEvents, eventRecords } from "./event.ts";
 import { leadershipService } from "./leadership.ts";
 import { migrationPolicyRecords } from "./migration-policy.ts";
 import { migrationVerbs } from "./migration-verbs.ts";
@@ -67,6 +68,7 @@ export function publicServices(parts: TableParts): Service[] {
     service(AuthServiceDefinition, authService(parts)),
     service(AuditServiceDefinition, auditService(parts)),
     service(LeadershipServiceDefinition, leadershipService(parts)),
+    service(ControlEventServiceDefinition, controlEvents(parts)),
   ];
 }
 

@@ -28,6 +28,15 @@ describe("channel", () => {
     assert.ok(largest <= 2);
   });
 
+  it("hands over what waits, and lets the writers go on", async () => {
+    const channel = new Channel<number>(3);
+    for (const item of [1, 2, 3]) assert.ok(channel.offer(item));
+    const waiting = channel.push(4);
+    assert.deepEqual(channel.take(2), [1, 2]);
+    await waiting;
+    assert.deepEqual([channel.take(9), channel.take(9)], [[3, 4], []]);
+  });
+
   it("refuses more once the reader has gone, also to a writer that waits", async () => {
     const channel = new Channel<number>(1);
     await channel.push(1);

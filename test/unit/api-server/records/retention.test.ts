@@ -1,9 +1,10 @@
 /** What is forgotten: on virtual time, for longer than anybody would wait. */
 import assert from "node:assert/strict";
 import { Event, EventType } from "../../../../gen/drover/v1/event.ts";
+import type { InvalidArgument } from "../../../../lib/errors.ts";
 import { silentLog } from "../../../../lib/log.ts";
 import { events } from "../../../../api-server/kinds/table.ts";
-import { recordEvent } from "../../../../api-server/records/events.ts";
+import { recordEvent, recordEvents } from "../../../../api-server/records/events.ts";
 import { keepTidy, RevisionAges } from "../../../../api-server/records/retention.ts";
 import { Compacted } from "../../../../api-server/store/store.ts";
 import { admin, callBy, makeObjects } from "../fixture.ts";
@@ -73,6 +74,13 @@ describe("events", () => {
     const parts = await makeObjects();
     await Promise.all(Array.from({ length: 12 }, () => recordEvent(parts, happened("a", "Silent"), callBy(admin))));
     assert.deepEqual((await parts.objects.list(events)).items.map(({ count }) => count), [12]);
+  });
+
+  it("are all recorded but the one that is refused, which the caller is told of", async () => {
+    const parts = await makeObjects();
+    const sent = [happened("a", "Silent"), { ...happened("a", "Lost"), reason: "no reason" }, happened("a", "Silent"), happened("b", "Silent")];
+    await assert.rejects(recordEvents(parts, sent, callBy(admin)), (error: InvalidArgument) => error.faults.some(({ path }) => path === "event.reason"));
+    assert.deepEqual((await parts.objects.list(events)).items.map(({ regarding, count }) => [regarding!.name, count]), [["a", 2], ["b", 1]]);
   });
 
   it("are at most 200 for an object, the latest ones", async () => {
