@@ -37,7 +37,7 @@ together() {
   cat "$aside_words"
 }
 
-aside "unit and security tests" mocha 'test/unit/**/*.test.ts' 'test/security/**/*.test.ts' 'test/*.test.ts'
+aside "unit, security and model tests" mocha 'test/unit/**/*.test.ts' 'test/security/**/*.test.ts' 'test/model/*.test.ts' 'test/*.test.ts'
 step "contract tests" mocha 'test/contract/**/*.test.ts'
 together
 
