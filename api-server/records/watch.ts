@@ -2,7 +2,7 @@
  * Watches: a cursor over the store's log, seen through selectors. What enters the selectors' scope is added, what leaves
  * it is deleted; a quiet watch still says how far it is, and one that falls too far behind is ended.
  */
-import { type Clock, delay } from "../../lib/clock.ts";
+import { type Clock, delay, type Timer } from "../../lib/clock.ts";
 import { ResourceExhausted, Unavailable } from "../../lib/errors.ts";
 import { type Kind, type Resource, storePrefix } from "../kinds/kind.ts";
 import type { WatchEvent, WatchOptions } from "../objects.ts";
@@ -113,12 +113,11 @@ async function* withHeartbeat(
   // A reader that does not come back leaves this suspended: what its cursor holds is let go of all the same.
   const release = () => void iterator.return?.().catch(() => undefined);
   signal.addEventListener("abort", release, { once: true });
-  let beat = heartbeat(clock);
+  using beat = new Heartbeat(clock);
   try {
     for (;;) {
-      const result = await Promise.race([next, beat.due]);
+      const result = await beat.unless(next);
       if (result === undefined) {
-        beat = heartbeat(clock);
         yield { type: "bookmark", revision: revision || from };
         continue;
       }
@@ -129,7 +128,6 @@ async function* withHeartbeat(
       if (first || result.value.type !== "bookmark") yield result.value;
     }
   } finally {
-    beat.cancel();
     signal.removeEventListener("abort", release);
     left.abort();
     await iterator.return?.().catch(() => undefined);
@@ -143,8 +141,46 @@ function pull<T>(iterator: AsyncIterator<T>): Promise<IteratorResult<T>> {
   return next;
 }
 
-function heartbeat(clock: Clock): { due: Promise<undefined>; cancel(): void } {
-  const { promise, resolve } = Promise.withResolvers<undefined>();
-  const timer = clock.after(BOOKMARK_EVERY_MS, () => resolve(undefined));
-  return { due: promise, cancel: () => timer.cancel() };
+const sleepOn = (): void => undefined;
+
+/** Nothing of the many changes between two beats stays with it, as it would with a promise that all of them race. */
+class Heartbeat implements Disposable {
+  readonly #clock: Clock;
+  #timer: Timer;
+  #isDue = false;
+  #wake = sleepOn;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#timer = this.#arm();
+  }
+
+  /** What comes first: the change, or undefined at a beat. */
+  unless<T>(next: Promise<T>): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#wake = () => {
+        this.#wake = sleepOn;
+        this.#isDue = false;
+        this.#timer = this.#arm();
+        resolve(undefined);
+      };
+      const came = (change: T) => {
+        this.#wake = sleepOn;
+        resolve(change);
+      };
+      next.then(came, reject);
+      if (this.#isDue) this.#wake();
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer.cancel();
+  }
+
+  #arm(): Timer {
+    return this.#clock.after(BOOKMARK_EVERY_MS, () => {
+      this.#isDue = true;
+      this.#wake();
+    });
+  }
 }

@@ -15,6 +15,7 @@ const DEPTH_MAX = 32;
 
 const parser = new XMLParser({
   preserveOrder: true,
+  jPath: false,
   ignoreAttributes: false,
   attributeNamePrefix: "",
   parseTagValue: false,

@@ -72,7 +72,8 @@ export class Machines {
     if (admission.answer === "refuse") return this.#tools.log.error({ vmiUid, reason: admission.reason }, "an assignment was refused");
     this.#assigned.add(vmiUid);
     if (admission.answer === "accept") this.#driver(vmiUid, "").assign(assignment);
-    this.#attendDoors();
+    // Starts and stops come by the hundred, and no door hangs on them.
+    if (moves(assignment) || moves(current)) this.#attendDoors();
   }
 
   withdraw(vmiUid: string): void {
@@ -169,6 +170,8 @@ export class Machines {
     return driver;
   }
 }
+
+const moves = (assignment: Assignment | undefined): boolean => assignment?.instance?.status?.migration !== undefined;
 
 function openMigrationOf(assignment: Assignment | undefined, nodeName: string): OpenMigration | undefined {
   const migration = assignment?.instance?.status?.migration;

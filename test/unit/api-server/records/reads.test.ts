@@ -144,6 +144,26 @@ describe("objects: watches", () => {
     await watch.close();
   });
 
+  it("says it again and again, also after a beat that came while its reader was away", async () => {
+    const { objects, clock } = await makeObjects();
+    const watch = follow(objects);
+    assert.deepEqual(await watch.take(1), ["bookmark"]);
+    await create(objects, "a");
+    const seen: string[] = [];
+    for (const passMs of [0, 30_000, 30_000]) {
+      await new Promise(setImmediate);
+      clock.pass(passMs);
+      seen.push(...(await watch.take(1)));
+    }
+    assert.deepEqual(seen, ["added a", "bookmark", "bookmark"]);
+    const last = watch.take(2);
+    await create(objects, "b");
+    await new Promise(setImmediate);
+    clock.pass(30_000);
+    assert.deepEqual(await last, ["added b", "bookmark"]);
+    await watch.close();
+  });
+
   it("refuses revisions that are compacted, foreign or stay ahead", async () => {
     const { objects, store, clock } = await makeObjects();
     const a = await create(objects, "a");
