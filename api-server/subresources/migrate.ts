@@ -4,6 +4,7 @@ import type { VirtualMachineInstanceMigrationSpec } from "../../gen/drover/v1/mi
 import type { Node } from "../../gen/drover/v1/node.ts";
 import type { VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
 import { CheckReason } from "../../gen/drover/v1/preflight.ts";
+import { MigrationMode, MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Precondition } from "../../lib/errors.ts";
 import { demandOf } from "../../lib/capacity.ts";
@@ -90,6 +91,12 @@ export function migrationOf(
 const ENDED: MigrationPhase[] = [MigrationPhase.SUCCEEDED, MigrationPhase.FAILED, MigrationPhase.CANCELLED];
 export const isOpen = ({ status }: VirtualMachineInstanceMigration): boolean => !ENDED.includes(status?.phase ?? MigrationPhase.PENDING);
 
+/** From then on a part of the guest is on either host, and neither can have it alone. */
+function isInPostCopy({ metadata }: VirtualMachineInstanceMigration, instance: VirtualMachineInstance | undefined): boolean {
+  const grant = instance?.status?.migration;
+  return grant?.uid === metadata?.uid && !grant?.handedOff && grant?.source?.state === MigrationSourceState.ISSUED && grant.source.mode === MigrationMode.POST_COPY;
+}
+
 /** Asks for the end of a migration; what has been handed over stays so. `instance` is the one that it moves. */
 export function cancelMigration(
   migration: VirtualMachineInstanceMigration,
@@ -100,6 +107,9 @@ export function cancelMigration(
     refuse("ENDED", { plural: VMIM, object: migration }, `Cannot cancel "${subjectOf(VMIM, migration)}": it has ended`);
   }
   const grant = instance?.status?.migration;
+  if (isInPostCopy(migration, instance)) {
+    refuse("POST_COPY", { plural: VMIM, object: migration }, `Cannot cancel "${subjectOf(VMIM, migration)}": the guest runs at the target, and its memory follows`);
+  }
   const handedOff = status.phase === MigrationPhase.FINALIZING || (grant?.uid === migration.metadata?.uid && grant?.handedOff === true);
   const cancelOutcome = handedOff ? CancelOutcome.TOO_LATE : CancelOutcome.REQUESTED;
   if (status.cancelRequested && status.cancelOutcome === cancelOutcome) return undefined;

@@ -6,7 +6,7 @@ import {
   DomainState, MigrationSourceState, MigrationTargetState, Phase, VirtualMachineInstanceStatus,
 } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type {
-  InstanceMigration, MigrationSourceReport, MigrationTargetReport, OfferedDisk, VirtualMachineInstance,
+  InstanceMigration, MigrationSourceReport, MigrationStandstill, MigrationTargetReport, OfferedDisk, VirtualMachineInstance,
 } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { sameMessage } from "../../lib/same.ts";
 import type { Reporter } from "./owner-report.ts";
@@ -38,6 +38,8 @@ export function mergeSourceReport(
     disks,
     generation: (current?.generation ?? 0) + 1,
     message: plain(report.message),
+    gaveUp: plain(report.gaveUp),
+    standstill: report.standstill && { ...report.standstill, message: plain(report.standstill.message) },
     agentInstance: reporter.agentInstance,
   };
   return withMigration(vmi, { ...migration, source });
@@ -65,7 +67,11 @@ function advances(before: MigrationSourceState, after: MigrationSourceState): bo
 }
 
 const sameSource = (a: MigrationSourceReport, b: MigrationSourceReport): boolean =>
-  a.state === b.state && a.abortSent === b.abortSent && a.message === plain(b.message) && sameMessage(a.disks, b.disks);
+  a.state === b.state && a.abortSent === b.abortSent && a.message === plain(b.message) && sameMessage(a.disks, b.disks) &&
+  a.mode === b.mode && a.gaveUp === plain(b.gaveUp) && sameStandstill(a.standstill, b.standstill);
+
+const sameStandstill = (a: MigrationStandstill | undefined, b: MigrationStandstill | undefined): boolean =>
+  a?.postCopyBroken === b?.postCopyBroken && a?.attempts === b?.attempts;
 
 /** The last gate before a guest's memory moves: the record must say that this source may still begin. */
 function requireMayIssue({ metadata, status }: VirtualMachineInstance, migration: InstanceMigration, no: Refuse): void {

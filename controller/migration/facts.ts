@@ -1,7 +1,7 @@
 /** Reads the facts that the table asks for out of the records. Pure. */
 import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
 import { MigrationPhase } from "../../gen/drover/v1/migration.ts";
-import { MigrationSourceState, MigrationTargetState, Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { MigrationMode, MigrationSourceState, MigrationTargetState, Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceMigration, MigrationOptions } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { isGone } from "../../lib/capacity.ts";
 import type { Placement } from "../../lib/preflight/choose.ts";
@@ -73,6 +73,9 @@ const tests: Record<Fact, Test> = {
   "source-left": (evidence) => source(evidence) === MigrationSourceState.LEFT,
   "source-ended": (evidence) => source(evidence) === MigrationSourceState.ENDED,
   "abort-asked": ({ grant }) => grant?.abortRequested,
+  "gave-up": ({ grant }) => (grant?.source?.gaveUp ?? "") !== "",
+  "post-copy": (evidence) => source(evidence) === MigrationSourceState.ISSUED && evidence.grant?.source?.mode === MigrationMode.POST_COPY,
+  "post-copy-broken": (evidence) => source(evidence) === MigrationSourceState.ISSUED && evidence.grant?.source?.standstill?.postCopyBroken,
   "at-target": ({ instance, migration }) => migration.status.targetNode !== "" && instance?.status.nodeName === migration.status.targetNode,
   tidied: (evidence, phase) =>
     evidence.grant?.handedOff &&

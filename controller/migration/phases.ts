@@ -41,6 +41,12 @@ export const FACTS = [
   "source-left",
   "source-ended",
   "abort-asked",
+  /** The source has given up by itself, since the transfer did not converge. */
+  "gave-up",
+  /** The guest has begun to run at the target, and its memory follows: it cannot be had back. */
+  "post-copy",
+  /** Post-copy broke, and either host has a half of the guest. */
+  "post-copy-broken",
   /** The machine's record names the target as owner. */
   "at-target",
   /** After the handoff: the source has tidied up, has had time for it, or cannot answer. */
@@ -119,12 +125,15 @@ export const phases = {
     { when: ["target-running"], move: "hand-off", to: FINALIZING },
     { when: ["source-stayed", "cancelled"], move: "revoke", to: CANCELLED, reason: MigrationReason.CANCELLED },
     { when: ["source-stayed", "stopping"], move: "revoke", to: FAILED, reason: MigrationReason.MACHINE_STOPPING },
+    { when: ["source-stayed", "gave-up"], move: "revoke", to: FAILED, reason: MigrationReason.NOT_CONVERGING },
     { when: ["source-stayed"], move: "revoke", to: FAILED, reason: MigrationReason.TRANSFER_FAILED },
     { when: ["source-left", "target-absent"], move: "revoke", to: FAILED, reason: MigrationReason.GUEST_LOST },
     { when: ["source-left", "target-fenced"], move: "revoke", to: FAILED, reason: MigrationReason.GUEST_LOST },
     { when: ["source-ended", "target-absent"], move: "revoke", to: FAILED, reason: MigrationReason.GUEST_LOST },
     { when: ["source-ended", "target-fenced"], move: "revoke", to: FAILED, reason: MigrationReason.GUEST_LOST },
     { when: ["source-fenced", "issued"], move: "testify", to: RUNNING },
+    { when: ["post-copy-broken"], to: RUNNING, reason: MigrationReason.POST_COPY_BROKEN },
+    { when: ["post-copy"], to: RUNNING },
     { when: ["abort-asked"], to: RUNNING },
     { when: ["cancelled", "issued"], move: "abort", to: RUNNING },
     { when: ["stopping", "issued"], move: "abort", to: RUNNING },

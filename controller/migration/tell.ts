@@ -61,6 +61,8 @@ const sayings: Partial<Record<MigrationReason, Said>> = {
   [MigrationReason.TARGET_REFUSED]: ({ grant }) => grant?.target?.message,
   [MigrationReason.TRANSFER_FAILED]: ({ grant }) => grant?.source?.message,
   [MigrationReason.GUEST_LOST]: ({ grant }) => grant?.source?.message || grant?.target?.message,
+  [MigrationReason.NOT_CONVERGING]: ({ grant }) => grant?.source?.gaveUp,
+  [MigrationReason.POST_COPY_BROKEN]: ({ grant }) => `attempt ${grant?.source?.standstill?.attempts ?? 0} to go on: ${grant?.source?.standstill?.message ?? ""}`,
   [MigrationReason.CANCELLED]: () => "the machine stayed, as it was asked for",
   [MigrationReason.MACHINE_STOPPING]: () => "the machine is being stopped or deleted",
   [MigrationReason.NOT_MIGRATABLE]: ({ instance }) => conditionOf(instance?.status.conditions ?? [], "LiveMigratable")?.message,
@@ -77,7 +79,11 @@ function whoseWord({ grant, node }: Evidence): string[] {
   const sourceOver = grant.source?.state === MigrationSourceState.LEFT || grant.source?.state === MigrationSourceState.ENDED;
   const sourceSilent = !sourceOver && isSilent(node(grant.sourceNode));
   const targetNeeded = sourceOver || sourceSilent;
+  const { standstill } = sourceOver ? {} : (grant.source ?? {});
+  const broken = standstill?.postCopyBroken ?? false;
   return [
+    ...(standstill && !broken ? [`node/${grant.targetNode}: the guest stands still at the source until it is known that nothing of it is there`] : []),
+    ...(broken ? [`node/${grant.sourceNode}: post-copy broke, and either host has a half of the guest until the two are joined again`] : []),
     ...(sourceSilent ? [`node/${grant.sourceNode}: it does not answer, and has not said how the transfer ended`] : []),
     ...(targetNeeded && isSilent(node(grant.targetNode)) ? [`node/${grant.targetNode}: it does not answer, and the guest may run there`] : []),
   ];

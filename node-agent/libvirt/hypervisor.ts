@@ -164,6 +164,8 @@ export interface Hypervisor {
    */
   abortJob(uuid: string, options?: { postCopy: true }): Promise<void>;
   setMigrationSpeed(uuid: string, mebibytesPerSecond: number): Promise<void>;
+  /** How long the switch-over may take; while a migration runs it holds for that one. */
+  setMaxDowntime(uuid: string, milliseconds: number): Promise<void>;
   /**
    * Opens the first serial console, which must be a `pty`: libvirt streams no other. Only one can have it at a time:
    * without `force` a second one is refused, with it the first one is cut off.

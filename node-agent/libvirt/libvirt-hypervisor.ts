@@ -81,6 +81,7 @@ export class LibvirtHypervisor implements Hypervisor {
   abortJob = (uuid: string, options?: { postCopy: true }) => this.#call("abortJob", { uuid, ...options });
   setMigrationSpeed = (uuid: string, mebibytesPerSecond: number) =>
     this.#call("setMigrationSpeed", { uuid, mebibytesPerSecond });
+  setMaxDowntime = (uuid: string, milliseconds: number) => this.#call("setMaxDowntime", { uuid, milliseconds });
 
   openConsole(uuid: string, { force = false }: { force?: boolean } = {}): Promise<ConsoleStream> {
     return this.#through("openConsole", (host) => this.#options.driver.openConsole(host, { uuid, force }));

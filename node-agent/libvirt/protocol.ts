@@ -31,6 +31,7 @@ export type Operations = {
   startPostCopy: Of<OnDomain, void>;
   abortJob: Of<OnDomain & { postCopy?: true }, void>;
   setMigrationSpeed: Of<OnDomain & { mebibytesPerSecond: number }, void>;
+  setMaxDowntime: Of<OnDomain & { milliseconds: number }, void>;
   /** Under a number of the agent's. Its end is told by `stream-ended`, unless it could not be opened at all. */
   openConsole: Of<OnDomain & { stream: number; force: boolean; creditBytes: number }, void>;
 };

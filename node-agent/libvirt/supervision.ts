@@ -25,6 +25,7 @@ export const CALL_CLASS = {
   startPostCopy: "job",
   abortJob: "job",
   setMigrationSpeed: "job",
+  setMaxDowntime: "job",
   openConsole: "job",
 } as const satisfies Record<OperationName, CallClass>;
 

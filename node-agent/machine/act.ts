@@ -6,11 +6,13 @@ import { instanceMetadata } from "../domain/metadata.ts";
 import { Refused } from "../control-plane.ts";
 import { HypervisorError } from "../libvirt/hypervisor.ts";
 import type { HypervisorErrorKind } from "../libvirt/hypervisor.ts";
+import { convergenceActions } from "../migration/convergence-act.ts";
 import { sourceActions } from "../migration/source-act.ts";
 import { targetActions } from "../migration/target-act.ts";
 import type { Action } from "./decide.ts";
 import { active, domainUuid } from "./observed.ts";
 import type { Ending, OwnerWord } from "./observed.ts";
+import { tolerating } from "./tolerating.ts";
 import type { Pause, Subject, Tools } from "./tools.ts";
 
 type Act<K extends Action["do"]> = (action: Extract<Action, { do: K }>, subject: Subject, tools: Tools) => Promise<Pause>;
@@ -21,6 +23,7 @@ const MESSAGE_LENGTH_MAX = 1024;
 
 export const acts: Acts = {
   ...sourceActions,
+  ...convergenceActions,
   ...targetActions,
   wait: async ({ recheckMs }) => recheckMs ?? Infinity,
   claim,
@@ -150,13 +153,4 @@ function sayAsOwner({ memory, observed, vmiUid, poke }: Subject, { outbox, self,
     memory.refusedAt = resourceVersion;
     poke();
   });
-}
-
-/** The error kinds named are as good as success. */
-export async function tolerating(call: Promise<unknown>, ...kinds: HypervisorErrorKind[]): Promise<void> {
-  try {
-    await call;
-  } catch (error) {
-    if (!(error instanceof HypervisorError) || !kinds.includes(error.kind)) throw error;
-  }
 }

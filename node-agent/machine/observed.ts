@@ -10,6 +10,7 @@ import type {
 } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceMetadata } from "../domain/metadata.ts";
 import type { Domain, JobStats } from "../libvirt/hypervisor.ts";
+import type { Convergence } from "../migration/convergence.ts";
 
 /** Which run a domain belongs to, as its metadata says. */
 export type InstanceIdentity = InstanceMetadata;
@@ -40,6 +41,18 @@ export type SourceMemory = {
   quietSinceMs: number | undefined;
   abortAskedMs: number | undefined;
   abortSent: boolean;
+  /** What the figures so far say of its convergence. */
+  convergence: Convergence | undefined;
+  /** This source has given up by itself, and why; empty otherwise. */
+  gaveUp: string;
+  /** What was said besides the state and has not come back in the record yet. */
+  awaited: string;
+  /** This process has stopped the guest for the migration. */
+  suspended: boolean;
+  /** How often libvirt would not switch to post-copy. */
+  postCopyRefusals: number;
+  /** Attempts to go on with a post-copy that broke, and when the next one is due. */
+  mends: { attempts: number; dueMs: number; message: string } | undefined;
   progress: MigrationProgress | undefined;
   /** The progress holds the figures that libvirt gives after a success. */
   complete: boolean;

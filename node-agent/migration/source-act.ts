@@ -1,5 +1,5 @@
 /** What the source of a migration does. The call itself is left to run: its end is one more thing to observe. */
-import { MigrationProgress, MigrationSourceReport, MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { MigrationMode, MigrationProgress, MigrationSourceReport, MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceMigration } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { replaceEpoch } from "../domain/metadata.ts";
 import { HypervisorError } from "../libvirt/hypervisor.ts";
@@ -7,13 +7,15 @@ import type { JobStats, MigrateOptions } from "../libvirt/hypervisor.ts";
 import { active } from "../machine/observed.ts";
 import type { SourceMemory } from "../machine/observed.ts";
 import type { Pause, Subject, Tools } from "../machine/tools.ts";
-import { ABORT_REPEAT_MS, PROGRESS_EVERY_MS, sourceMemory } from "./source.ts";
+import type { Convergence } from "./convergence.ts";
+import { ABORT_REPEAT_MS, PROGRESS_EVERY_MS, sourceMemory, wordOf } from "./source.ts";
+import type { SourceWord } from "./source.ts";
 
 const MESSAGE_LENGTH_MAX = 1024;
 
 export const sourceActions = {
   "open-passage": async (_: unknown, subject: Subject, { doors, log }: Tools): Promise<Pause> => {
-    const { migration, memory } = open(subject);
+    const { migration, memory } = openSource(subject);
     try {
       memory.passage = await doors.openPassage(migration);
     } catch (error) {
@@ -24,17 +26,13 @@ export const sourceActions = {
   },
 
   call: async (_: unknown, subject: Subject, tools: Tools): Promise<Pause> => {
-    const { migration, memory } = open(subject);
-    memory.call = "outstanding";
-    void transfer(subject, tools, { migration, memory }).then(
-      () => ended(subject, memory, { call: "returned", error: "" }, tools),
-      (error: unknown) => ended(subject, memory, outcomeOf(error), tools),
-    );
+    const { migration, memory } = openSource(subject);
+    leaveToRun(transfer(subject, tools, { migration, memory }), subject, tools);
     return PROGRESS_EVERY_MS;
   },
 
   abort: async (_: unknown, subject: Subject, { hypervisor, clock, log, ...tools }: Tools): Promise<Pause> => {
-    const { memory } = open(subject);
+    const { memory } = openSource(subject);
     memory.abortAskedMs = clock.monotonicMs();
     try {
       await hypervisor.abortJob(subject.observed.domain?.uuid ?? "");
@@ -46,24 +44,27 @@ export const sourceActions = {
     }
     if (!memory.abortSent) {
       memory.abortSent = true;
-      sayAsSource(subject, { hypervisor, clock, log, ...tools }, { state: MigrationSourceState.ISSUED, message: "" });
+      sayAsSource(subject, tools, { state: MigrationSourceState.ISSUED, message: "" });
     }
     return ABORT_REPEAT_MS;
   },
 
   "note-quiet": async (_: unknown, subject: Subject, { clock }: Tools): Promise<Pause> => {
-    open(subject).memory.quietSinceMs = clock.monotonicMs();
+    openSource(subject).memory.quietSinceMs = clock.monotonicMs();
     return undefined;
   },
 
-  "poll-progress": async (_: unknown, subject: Subject, { outbox }: Tools): Promise<Pause> => {
-    const { migration, memory } = open(subject);
+  "poll-progress": async ({ convergence }: { convergence?: Convergence | undefined }, subject: Subject, { outbox }: Tools): Promise<Pause> => {
+    const { migration, memory } = openSource(subject);
     const { job } = subject.observed;
     memory.quietSinceMs = undefined;
+    if (convergence) memory.convergence = convergence;
     // Disks are copied before memory is, and until then there are figures of them alone.
     const hasFigures = job?.memoryTotalBytes !== undefined || (job?.diskTotalBytes ?? 0) > 0;
     if (!job || !hasFigures || memory.complete) return PROGRESS_EVERY_MS;
-    memory.progress = progressOf(job);
+    memory.progress = {
+      ...progressOf(job), mode: migration.source?.mode ?? MigrationMode.UNSPECIFIED, downtimeLimitMs: memory.convergence?.downtimeLimitMs ?? 0,
+    };
     outbox.submit(address(subject, migration.sourceEpoch), {
       $case: "migrationProgress",
       value: { migrationUid: migration.uid, progress: memory.progress },
@@ -71,7 +72,7 @@ export const sourceActions = {
     return PROGRESS_EVERY_MS;
   },
 
-  "say-source": async (word: { state: MigrationSourceState; message: string }, subject: Subject, tools: Tools): Promise<Pause> => {
+  "say-source": async (word: Word, subject: Subject, tools: Tools): Promise<Pause> => {
     const { domain } = subject.observed;
     const leftover = word.state === MigrationSourceState.LEFT && domain?.identity?.vmiUid === subject.vmiUid && !active(domain);
     if (leftover) await tools.hypervisor.undefine(domain.uuid);
@@ -81,31 +82,55 @@ export const sourceActions = {
 };
 
 /** The open migration, and what this process knows of it, kept from here on. */
-function open({ observed, memory }: Subject): { migration: InstanceMigration; memory: SourceMemory } {
+export function openSource({ observed, memory }: Subject): { migration: InstanceMigration; memory: SourceMemory } {
   const migration = observed.assignment!.instance!.status!.migration!;
   memory.source = sourceMemory({ memory }, migration);
   return { migration, memory: memory.source };
 }
 
-async function transfer({ observed }: Subject, { hypervisor }: Tools, { migration, memory }: { migration: InstanceMigration; memory: SourceMemory }): Promise<void> {
+/** The call from here on: its end is one more thing to observe. */
+export function leaveToRun(call: Promise<void>, subject: Subject, tools: Tools): void {
+  const { memory } = openSource(subject);
+  memory.call = "outstanding";
+  void call.then(
+    () => ended(subject, memory, { call: "returned", error: "" }, tools),
+    (error: unknown) => ended(subject, memory, outcomeOf(error), tools),
+  );
+}
+
+type Transfer = { migration: InstanceMigration; memory: SourceMemory; resumePostCopy?: boolean };
+
+export async function transfer({ observed }: Subject, { hypervisor }: Tools, { migration, memory, resumePostCopy = false }: Transfer): Promise<void> {
   const { passage } = memory;
   if (typeof passage === "string") throw new NoPassage("No way to the target was opened");
   const { uuid } = observed.domain!;
-  const { target, targetEpoch, bandwidthMibPerSecond, autoConverge } = migration;
+  const { target, targetEpoch } = migration;
   const [live, persistent] = await Promise.all([hypervisor.xml(uuid, "migratable"), hypervisor.xml(uuid, "inactive")]);
   const options: MigrateOptions = {
     destinationUri: passage.uri,
     destinationXml: replaceEpoch(live, targetEpoch),
     persistentXml: replaceEpoch(persistent, targetEpoch),
-    autoConverge,
+    ...optionsOf(migration),
     // The controller compares the pools' own ids, and the target finds every disk in its pool before it says READY.
     disksKnownShared: true,
     tls: true,
     tlsDestination: passage.tlsDestination,
   };
   if (target?.memoryUri) options.migrationUri = target.memoryUri;
-  if (bandwidthMibPerSecond > 0) options.bandwidthMiBps = bandwidthMibPerSecond;
+  if (resumePostCopy) options.resumePostCopy = true;
   await hypervisor.migrate(uuid, options);
+}
+
+/** As resolved at admission; a record of an older version has two of them in its own fields. */
+function optionsOf({ options, bandwidthMibPerSecond: bandwidthMiBps, autoConverge }: InstanceMigration): Partial<MigrateOptions> {
+  const { postCopy = false, parallelConnections = 0 } = options ?? {};
+  const limited = bandwidthMiBps > 0;
+  return {
+    autoConverge,
+    ...(limited && { bandwidthMiBps }),
+    ...(postCopy && { postCopy, ...(limited && { postCopyBandwidthMiBps: bandwidthMiBps }) }),
+    ...(parallelConnections > 0 && { parallelConnections }),
+  };
 }
 
 class NoPassage extends Error {
@@ -114,7 +139,7 @@ class NoPassage extends Error {
 
 type CallEnd = Pick<SourceMemory, "call" | "error">;
 
-function outcomeOf(error: unknown): CallEnd {
+export function outcomeOf(error: unknown): CallEnd {
   const text = (error instanceof Error ? error.message : String(error)).slice(0, MESSAGE_LENGTH_MAX);
   const lost = error instanceof HypervisorError && (error.kind === "connection-lost" || error.kind === "timeout");
   return { call: lost ? "lost" : "returned", error: text };
@@ -126,17 +151,28 @@ function ended({ poke, vmiUid }: Subject, memory: SourceMemory, end: CallEnd, { 
   poke();
 }
 
-function sayAsSource(subject: Subject, { outbox, self }: Tools, { state, message }: { state: MigrationSourceState; message: string }): void {
-  const { migration, memory } = open(subject);
+type Word = { state: MigrationSourceState; message: string; also?: SourceWord };
+
+export function sayAsSource(subject: Subject, { outbox, self }: Pick<Tools, "outbox" | "self">, { state, message, also = {} }: Word): void {
+  const { migration, memory } = openSource(subject);
+  const { source } = migration;
+  // A process that speaks of a call which it has not made has adopted it: it must not take the record's word for its own.
+  if (memory.call === "none" && source?.state === MigrationSourceState.ISSUED) memory.call = "lost";
+  if (also.gaveUp) memory.gaveUp = also.gaveUp;
+  memory.awaited = wordOf(also);
   const { resourceVersion } = subject.observed.assignment!.instance!.metadata!;
   memory.said = state;
-  memory.generation = Math.max(memory.generation, migration.source?.generation ?? 0) + 1;
+  memory.generation = Math.max(memory.generation, source?.generation ?? 0) + 1;
   const report = MigrationSourceReport.create({
     generation: memory.generation, state, message, progress: memory.progress, agentInstance: self().agentInstance, abortSent: memory.abortSent,
+    mode: also.mode ?? (source?.mode || MigrationMode.PRE_COPY),
+    gaveUp: also.gaveUp ?? (source?.gaveUp || memory.gaveUp),
+    standstill: "standstill" in also ? also.standstill : source?.standstill,
   });
   const part = { $case: "migrationSource", value: { migrationUid: migration.uid, report } } as const;
   outbox.submit(address(subject, migration.sourceEpoch), part, () => {
     memory.said = undefined;
+    memory.awaited = "";
     subject.memory.refusedAt = resourceVersion;
     subject.poke();
   });

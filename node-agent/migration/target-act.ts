@@ -4,6 +4,7 @@ import type { InstanceMigration, VirtualMachineInstance } from "../../gen/drover
 import { domainName, machineIdentity } from "../domain/identity.ts";
 import { active } from "../machine/observed.ts";
 import type { TargetMemory } from "../machine/observed.ts";
+import { tolerating } from "../machine/tolerating.ts";
 import type { Pause, Subject, Tools } from "../machine/tools.ts";
 import { address } from "./source-act.ts";
 import { targetMemory } from "./target.ts";
@@ -23,6 +24,15 @@ export const targetActions = {
       const message = (error instanceof Error ? error.message : String(error)).slice(0, MESSAGE_LENGTH_MAX);
       sayAsTarget(subject, tools, { state: MigrationTargetState.REFUSED, message, peerGeneration: 0 });
     }
+    return undefined;
+  },
+
+  "drop-half": async (_: unknown, { observed, vmiUid }: Subject, { hypervisor, log }: Tools): Promise<Pause> => {
+    log.warn({ vmiUid }, "the source's half of the guest is lost: removing the half that is here");
+    const { uuid } = observed.domain!;
+    await tolerating(hypervisor.destroy(uuid), "no-domain", "invalid-state");
+    // What is defined would pass for a guest that arrived and ended.
+    await tolerating(hypervisor.undefine(uuid), "no-domain");
     return undefined;
   },
 

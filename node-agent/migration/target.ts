@@ -10,6 +10,8 @@ export type TargetAction =
   | { do: "wait"; recheckMs?: number }
   /** Pools, seed image, directories, the door; then READY or REFUSED. */
   | { do: "prepare-incoming" }
+  /** The source's half of the guest is lost, and with it this one: what is left here can never run on. */
+  | { do: "drop-half" }
   | { do: "say-target"; state: MigrationTargetState; message: string; peerGeneration: number };
 
 const ARRIVAL_RECHECK_MS = 2_000;
@@ -29,6 +31,7 @@ export function decideTarget(observed: Observed, instance: VirtualMachineInstanc
   if (state === MigrationTargetState.RUNNING) return { do: "wait" };
   const { domain } = observed;
   const here = domain?.identity?.vmiUid === instance.metadata!.uid && domain.identity.epoch === migration.targetEpoch ? domain : undefined;
+  if (here && isHalf(here) && migration.source?.state === MigrationSourceState.ENDED) return { do: "drop-half" };
   if (here) return hasArrived(here) ? say(memory, MigrationTargetState.RUNNING, migration) : { do: "wait", recheckMs: ARRIVAL_RECHECK_MS };
   if (sourceIsDone(migration)) return absent(memory, migration);
   if (state === MigrationTargetState.REFUSED) return { do: "wait" };
@@ -38,15 +41,20 @@ export function decideTarget(observed: Observed, instance: VirtualMachineInstanc
   return { do: "wait", recheckMs: ARRIVAL_RECHECK_MS };
 }
 
+/** In post-copy it runs here, or stands still, with a part of its memory at the source: it is the source's until all is here. */
+const isHalf = (here: Seen): boolean => active(here) && here.reason.startsWith("postcopy");
+
 /** It runs, or it ran here to its end before anybody looked. A guest that stands still for the switch-over has not arrived. */
 function hasArrived(here: Seen): boolean {
+  if (isHalf(here)) return false;
   if (here.state === "paused") return !["migration", "starting-up", "unknown"].includes(here.reason);
   return active(here) || (here.persistent && here.reason !== "failed");
 }
 
-/** Nothing more will come: the source says so, or it has not begun and must not. */
+/** Nothing more will come: the source says so, it asks whether anything has, or it has not begun and must not. */
 function sourceIsDone({ source, abortRequested }: InstanceMigration): boolean {
   const state = source?.state ?? MigrationSourceState.UNSPECIFIED;
+  if (source?.standstill?.postCopyBroken === false) return true;
   return state === MigrationSourceState.UNSPECIFIED ? abortRequested : state !== MigrationSourceState.ISSUED;
 }
 

@@ -50,6 +50,7 @@ export const operations: { [K in OperationName]: Run<K> } = {
       : simple(connection, uuid, "virDomainAbortJob"),
   setMigrationSpeed: (connection, { uuid, mebibytesPerSecond }) =>
     simple(connection, uuid, "virDomainMigrateSetMaxSpeed", mebibytesPerSecond, 0),
+  setMaxDowntime: (connection, { uuid, milliseconds }) => simple(connection, uuid, "virDomainMigrateSetMaxDowntime", milliseconds, 0),
   openConsole: (connection, opening) => connection.openConsole(opening),
 };
 

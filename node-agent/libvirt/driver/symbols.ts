@@ -64,6 +64,7 @@ export const REMOTE = {
   virDomainMigrateToURI3:
     "int virDomainMigrateToURI3(virDomain *domain, const char *destination, void *params, uint count, uint flags)",
   virDomainMigrateSetMaxSpeed: "int virDomainMigrateSetMaxSpeed(virDomain *domain, ulong mebibytesPerSecond, uint flags)",
+  virDomainMigrateSetMaxDowntime: "int virDomainMigrateSetMaxDowntime(virDomain *domain, uint64_t milliseconds, uint flags)",
   virDomainGetJobStats:
     "int virDomainGetJobStats(virDomain *domain, _Out_ int *type, _Out_ void **params, _Out_ int *count, uint flags)",
   virDomainAbortJob: "int virDomainAbortJob(virDomain *domain)",

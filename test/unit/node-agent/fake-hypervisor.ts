@@ -161,6 +161,10 @@ export class FakeHypervisor implements Hypervisor {
     this.#note("setMigrationSpeed");
   }
 
+  async setMaxDowntime(): Promise<void> {
+    this.#note("setMaxDowntime");
+  }
+
   async openConsole(): Promise<ConsoleStream> {
     throw new HypervisorError("unsupported", "no guest runs here");
   }

@@ -45,6 +45,17 @@ describe("the table of a migration", () => {
       assert.ok(!facts.has("target-running"));
     }));
 
+  it("asks no source to abort once its guest has left it", () =>
+    always((phase, facts) => {
+      if (facts.has("post-copy") || facts.has("post-copy-broken")) assert.notEqual(next(phase, facts).move, "abort");
+    }));
+
+  it("fails for not converging only by the source's own word that it stayed", () =>
+    always((phase, facts) => {
+      const { reason } = next(phase, facts);
+      if (reason === MigrationReason.NOT_CONVERGING) assert.ok(facts.has("gave-up") && facts.has("source-stayed") && !facts.has("cancelled"));
+    }));
+
   it("speaks for a source only when that is fenced", () =>
     always((phase, facts) => {
       if (next(phase, facts).move === "testify") assert.ok(facts.has("source-fenced") && facts.has("issued"));

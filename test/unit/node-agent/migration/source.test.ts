@@ -1,16 +1,20 @@
 /** The source's decisions: nothing without a record of ISSUED, nothing ended without evidence. */
 import assert from "node:assert/strict";
 import {
-  InstanceMigration, MigrationSourceReport, MigrationSourceState, MigrationTargetReport, MigrationTargetState, Phase,
+  InstanceMigration, MigrationMode, MigrationOptions, MigrationSourceReport, MigrationSourceState, MigrationStandstill, MigrationTargetReport,
+  MigrationTargetState, MigrationTimeoutAction, Phase,
 } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { AssignmentRole } from "../../../../gen/drover/agent/v1/agent.ts";
 import type { JobKind } from "../../../../node-agent/libvirt/hypervisor.ts";
 import { newMemory } from "../../../../node-agent/machine/observed.ts";
 import type { Observed, Seen, SourceMemory } from "../../../../node-agent/machine/observed.ts";
-import { QUIET_MS, decideSource, newSourceMemory } from "../../../../node-agent/migration/source.ts";
+import { MENDS_MAX, POST_COPY_REFUSALS_MAX, QUIET_MS, decideSource, newSourceMemory, wordOf } from "../../../../node-agent/migration/source.ts";
 import { BOOT, UUID, instance } from "../fixture.ts";
 
 const { UNSPECIFIED, ISSUED, STAYED, LEFT, ENDED } = MigrationSourceState;
+const { ABSENT } = MigrationTargetState;
+const { POST_COPY, PAUSED } = MigrationMode;
+const { PAUSE } = MigrationTimeoutAction;
 const identity = { namespace: "default", vm: "web", vmUid: "vm-1", vmiUid: "vmi-1", epoch: 1, generation: 1 };
 const running: Seen = { uuid: UUID, name: "web", state: "running", reason: "booted", persistent: true, identity };
 
@@ -23,25 +27,34 @@ type Case = {
   domain?: Seen | null;
   job?: JobKind | "unknown";
   memory?: Partial<SourceMemory>;
+  /** What the record says besides the source's state. */
+  said?: Partial<MigrationSourceReport>;
+  /** The source's generation that the target has seen. */
+  peerGeneration?: number;
+  options?: Partial<MigrationOptions> | undefined;
+  /** Seconds of the job. */
+  elapsedS?: number;
 };
 
-function decided({ state = UNSPECIFIED, by = "me", target = MigrationTargetState.READY, abort = false, handedOff = false, domain = running, job = "none", memory = {} }: Case) {
+function decided({ state = UNSPECIFIED, by = "me", target = MigrationTargetState.READY, abort = false, handedOff = false, domain = running, job = "none", memory = {}, said = {}, peerGeneration = 0, options, elapsedS }: Case) {
   const migration = InstanceMigration.create({
     uid: "m", sourceNode: "a", targetNode: "b", sourceEpoch: 1, targetEpoch: 2, abortRequested: abort, handedOff,
-    source: MigrationSourceReport.create({ state, agentInstance: by }),
-    target: MigrationTargetReport.create({ state: target }),
+    source: { ...MigrationSourceReport.create({ state, agentInstance: by }), ...said },
+    target: MigrationTargetReport.create({ state: target, peerGeneration }),
+    ...(options && { options: { ...MigrationOptions.create(), ...options } }),
   });
   const of = instance({ claimed: true, phase: Phase.RUNNING, reachedRunning: true, status: { migration } });
   const observed: Observed = {
     self: { nodeName: "a", boot: BOOT, agentInstance: "me" },
     assignment: { instance: of, role: AssignmentRole.OWNER },
     domain: domain ?? undefined,
-    job: job === "unknown" ? undefined : { kind: job },
+    job: job === "unknown" ? undefined : { kind: job, ...(elapsedS !== undefined && { elapsedMs: elapsedS * 1000, memoryTotalBytes: 1, memoryProcessedBytes: 1 }) },
     memory: { ...newMemory(), source: { ...newSourceMemory("m"), ...memory } },
     lookup: undefined, synced: true, hold: false, nowMs: 100_000,
   };
   const action = decideSource(observed, of);
-  return action.do === "say-source" ? `say ${nameOf[action.state]}` : action.do;
+  if (action.do !== "say-source") return action.do;
+  return ["say", nameOf[action.state], ...(action.also ? [wordOf(action.also)] : [])].join(" ");
 }
 
 const nameOf = Object.fromEntries(Object.entries(MigrationSourceState).map(([name, value]) => [value, name]));
@@ -50,7 +63,15 @@ const passage = { uri: "qemu+unix:///system?socket=/p", tlsDestination: "b.migra
 const withDomain = (state: Seen["state"], reason: string): Seen => ({ ...running, state, reason });
 
 describe("the source of a migration", () => {
-  const table: [string, Case, string][] = [
+  const standstill = MigrationStandstill.create({ message: "no" });
+  const still = JSON.stringify({ postCopyBroken: false, attempts: 0, message: "no" });
+  const brokenStill = MigrationStandstill.create({ postCopyBroken: true });
+  const returned = { call: "returned", error: "no" } as const;
+  const limit = { completionTimeoutSeconds: 10, maxDowntimeMs: 300 };
+  const postCopy = { ...limit, postCopy: true, timeoutAction: MigrationTimeoutAction.POST_COPY };
+  const moving: Case = { state: ISSUED, job: "migration-out", memory: { call: "outstanding" }, options: limit };
+  const broken: Case = { state: ISSUED, domain: withDomain("paused", "postcopy-failed"), memory: returned, said: { mode: POST_COPY, standstill: brokenStill } };
+  const table: [string, Case, string | RegExp][] = [
     ["waits for the target", { target: MigrationTargetState.UNSPECIFIED }, "wait"],
     ["finds the way before it promises anything", {}, "open-passage"],
     ["has ISSUED recorded before the call", { memory: { passage } }, "say ISSUED"],
@@ -76,13 +97,46 @@ describe("the source of a migration", () => {
     ["left when only the definition is left", { state: ISSUED, domain: withDomain("shutoff", "migrated"), memory: { call: "returned", complete: true } }, "say LEFT"],
     ["waits a moment for the final figures", { state: ISSUED, domain: gone, memory: { call: "returned", returnedMs: 99_900 } }, "wait"],
     ["ended when the guest died", { state: ISSUED, domain: withDomain("shutoff", "crashed"), memory: { call: "returned", error: "no" } }, "say ENDED"],
-    ["does not speak for a guest that stands still in the switch-over", { state: ISSUED, domain: withDomain("paused", "migration"), memory: { call: "returned", error: "no" } }, "wait"],
+    ["asks the target about a guest that stands still in the switch-over", { state: ISSUED, domain: withDomain("paused", "migration"), memory: { call: "returned", error: "no" } }, `say ISSUED {"standstill":${still}}`],
+    ["asks it once", { state: ISSUED, domain: withDomain("paused", "migration"), memory: { call: "returned", error: "no", awaited: `{"standstill":${still}}` } }, "poll-progress"],
+    ["waits for the answer", { state: ISSUED, domain: withDomain("paused", "migration"), memory: returned, said: { standstill, generation: 2 } }, "wait"],
+    ["heeds no answer to an older question", { state: ISSUED, domain: withDomain("paused", "migration"), memory: returned, said: { standstill, generation: 2 }, target: ABSENT, peerGeneration: 1 }, "wait"],
+    ["lets the guest go on when nothing of it is at the target", { state: ISSUED, domain: withDomain("paused", "migration"), memory: returned, said: { standstill, generation: 2 }, target: ABSENT, peerGeneration: 2 }, "resume-guest"],
+    ["stayed once it goes on", { state: ISSUED, domain: withDomain("running", "unpaused"), memory: returned, said: { standstill, generation: 2 }, target: ABSENT, peerGeneration: 2 }, "say STAYED"],
+    ["never leaves paused what it paused too late", { state: ISSUED, domain: withDomain("paused", "user"), memory: returned, said: { mode: PAUSED } }, `say ISSUED {"standstill":${still}}`],
     ["stayed paused by its user", { state: ISSUED, domain: withDomain("paused", "user"), memory: { call: "returned", error: "no" } }, "say STAYED"],
+    ["asks for nothing within the limit", { ...moving, elapsedS: 9 }, "poll-progress"],
+    ["asks for nothing without options", { ...moving, options: undefined, elapsedS: 1_000 }, "poll-progress"],
+    ["has it on record before it gives up", { ...moving, elapsedS: 10 }, /^say ISSUED \{"gaveUp":"it did not converge within 10 s: /],
+    ["then has libvirt asked to abort", { ...moving, elapsedS: 10, said: { gaveUp: "so" } }, "abort"],
+    ["asks for the abort of one who gave up before it", { ...moving, by: "an earlier one", memory: {}, said: { gaveUp: "so" } }, "abort"],
+    ["obeys the user's abort first", { ...moving, abort: true, elapsedS: 10 }, "abort"],
+    ["has it on record before the guest is paused", { ...moving, options: { ...limit, timeoutAction: PAUSE }, elapsedS: 10 }, `say ISSUED {"mode":${PAUSED}}`],
+    ["then pauses it", { ...moving, options: { ...limit, timeoutAction: PAUSE }, elapsedS: 10, said: { mode: PAUSED } }, "pause-guest"],
+    ["pauses it once", { ...moving, options: { ...limit, timeoutAction: PAUSE }, elapsedS: 10, said: { mode: PAUSED }, memory: { call: "outstanding", suspended: true } }, "poll-progress"],
+    ["pauses nothing without a job", { ...moving, job: "none", said: { mode: PAUSED } }, "poll-progress"],
+    ["lets a paused guest finish", { ...moving, elapsedS: 12, domain: withDomain("paused", "migration"), said: { mode: PAUSED } }, "poll-progress"],
+    ["aborts a paused guest's migration like others", { ...moving, abort: true, domain: withDomain("paused", "migration"), said: { mode: PAUSED } }, "abort"],
+    ["switches to post-copy", { ...moving, options: postCopy, elapsedS: 10 }, "start-post-copy"],
+    ["gives up on post-copy when libvirt will not", { ...moving, options: postCopy, elapsedS: 10, memory: { call: "outstanding", postCopyRefusals: POST_COPY_REFUSALS_MAX, error: "no" } }, /"gaveUp":"it did not .* post-copy could not be begun: no"/],
+    ["says that post-copy has begun", { ...moving, domain: withDomain("paused", "postcopy") }, `say ISSUED {"mode":${POST_COPY}}`],
+    ["aborts nothing in post-copy", { ...moving, abort: true, elapsedS: 1_000, domain: withDomain("paused", "postcopy"), said: { mode: POST_COPY } }, "poll-progress"],
+    ["adopts a post-copy", { ...moving, by: "an earlier one", memory: {}, domain: withDomain("paused", "postcopy"), said: { mode: POST_COPY } }, "poll-progress"],
+    ["has it on record that post-copy broke", { ...broken, said: { mode: POST_COPY } }, `say ISSUED {"mode":${POST_COPY},"standstill":{"postCopyBroken":true,"attempts":0,"message":"no"}}`],
+    ["then mends it", broken, "mend-post-copy"],
+    ["mends it with an abort asked for, too", { ...broken, abort: true }, "mend-post-copy"],
+    ["mends what an earlier agent had under way", { ...broken, by: "an earlier one", memory: {} }, "mend-post-copy"],
+    ["waits between two attempts", { ...broken, memory: { ...returned, mends: { attempts: 1, dueMs: 100_001, message: "" } } }, "wait"],
+    ["has one attempt at a time", { ...broken, memory: { call: "outstanding" } }, "poll-progress"],
+    ["tells of attempts when they have doubled", { ...broken, memory: { ...returned, mends: { attempts: 2, dueMs: 0, message: "again" } } }, /"attempts":2,"message":"again"/],
+    ["ends its attempts, and nothing else", { ...broken, said: { mode: POST_COPY, standstill: { ...brokenStill, attempts: 64 } }, memory: { ...returned, mends: { attempts: MENDS_MAX, dueMs: 0, message: "" } } }, "wait"],
+    ["says that it is mended", { ...moving, domain: withDomain("paused", "postcopy"), said: { mode: POST_COPY, standstill: brokenStill } }, 'say ISSUED {"standstill":null}'],
+    ["never says STAYED of a half", { state: ISSUED, domain: withDomain("paused", "postcopy"), memory: returned, said: { mode: POST_COPY } }, "wait"],
     ["never speaks after an end", { state: STAYED, memory: { call: "returned" } }, "wait"],
     ["never speaks after LEFT", { state: LEFT, domain: gone }, "wait"],
     ["never speaks after ENDED", { state: ENDED }, "wait"],
     ["says LEFT after the handoff", { state: ISSUED, handedOff: true, domain: gone, by: "an earlier one" }, "say LEFT"],
     ["leaves what still runs after the handoff to the kill rule", { state: ISSUED, handedOff: true, by: "an earlier one" }, "wait"],
   ];
-  for (const [name, one, expected] of table) it(name, () => assert.equal(decided(one), expected));
+  for (const [name, one, expected] of table) it(name, () => (typeof expected === "string" ? assert.equal(decided(one), expected) : assert.match(decided(one), expected)));
 });

@@ -1,7 +1,7 @@
 /** The target's decisions: READY once and for this process, RUNNING only on sight, ABSENT only with proof. */
 import assert from "node:assert/strict";
 import {
-  InstanceMigration, MigrationSourceReport, MigrationSourceState, MigrationTargetReport, MigrationTargetState, Phase,
+  InstanceMigration, MigrationSourceReport, MigrationSourceState, MigrationStandstill, MigrationTargetReport, MigrationTargetState, Phase,
 } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { AssignmentRole } from "../../../../gen/drover/agent/v1/agent.ts";
 import { newMemory } from "../../../../node-agent/machine/observed.ts";
@@ -17,12 +17,12 @@ const here = (state: Seen["state"], reason: string, epoch = TARGET_EPOCH): Seen 
   identity: { namespace: "default", vm: "web", vmUid: "vm-1", vmiUid: "vmi-1", epoch, generation: 1 },
 });
 
-type Case = { target?: MigrationTargetState; by?: string; peer?: number; source?: MigrationSourceState; abort?: boolean; domain?: Seen; memory?: Partial<TargetMemory> };
+type Case = { target?: MigrationTargetState; by?: string; peer?: number; source?: MigrationSourceState; abort?: boolean; domain?: Seen; memory?: Partial<TargetMemory>; standstill?: MigrationStandstill };
 
-function decided({ target = T.UNSPECIFIED, by = "", peer = 0, source = S.UNSPECIFIED, abort = false, domain, memory = {} }: Case): string {
+function decided({ target = T.UNSPECIFIED, by = "", peer = 0, source = S.UNSPECIFIED, abort = false, domain, memory = {}, standstill }: Case): string {
   const migration = InstanceMigration.create({
     uid: "m", sourceNode: "b", targetNode: "a", sourceEpoch: 1, targetEpoch: TARGET_EPOCH, abortRequested: abort,
-    source: MigrationSourceReport.create({ state: source, generation: 4 }),
+    source: { ...MigrationSourceReport.create({ state: source, generation: 4 }), standstill },
     target: MigrationTargetReport.create({ state: target, agentInstance: by, peerGeneration: peer }),
   });
   const of = instance({ node: "b", claimed: true, phase: Phase.RUNNING, status: { migration } });
@@ -49,6 +49,14 @@ describe("the target of a migration", () => {
     ["says RUNNING of a guest that moved while paused", { target: T.READY, source: S.LEFT, domain: here("paused", "user") }, "say RUNNING/4"],
     ["says RUNNING of a guest that has ended here since", { target: T.READY, source: S.LEFT, domain: here("shutoff", "shutdown") }, "say RUNNING/4"],
     ["does not take a guest of another epoch for it", { target: T.READY, by: "me", source: S.ISSUED, domain: here("running", "booted", 1), memory: { prepared: true } }, "wait"],
+    ["does not take a half for a guest that runs here", { target: T.READY, source: S.ISSUED, domain: here("running", "postcopy") }, "wait"],
+    ["keeps its half of a broken post-copy", { target: T.READY, source: S.ISSUED, domain: here("paused", "postcopy-failed") }, "wait"],
+    ["keeps a half that runs although the way broke", { target: T.READY, source: S.ISSUED, domain: here("running", "postcopy-failed") }, "wait"],
+    ["keeps it when the source says that its half left", { target: T.READY, source: S.LEFT, domain: here("running", "postcopy") }, "wait"],
+    ["drops its half when the other one is lost for certain", { target: T.READY, source: S.ENDED, domain: here("paused", "postcopy-failed") }, "drop-half"],
+    ["keeps a guest that became whole before its source died", { target: T.READY, source: S.ENDED, domain: here("running", "migrated") }, "say RUNNING/4"],
+    ["answers a source whose guest stands still", { target: T.READY, source: S.ISSUED, standstill: MigrationStandstill.create({}) }, "say ABSENT/4"],
+    ["does not answer so for a broken post-copy", { target: T.READY, by: "me", source: S.ISSUED, memory: { prepared: true }, standstill: MigrationStandstill.create({ postCopyBroken: true }) }, "wait"],
     ["says it once", { target: T.READY, domain: here("running", "migrated"), memory: { said: T.RUNNING } }, "wait"],
     ["is silent after RUNNING", { target: T.RUNNING }, "wait"],
     ["does not say ABSENT while the source may send", { target: T.READY, by: "me", source: S.ISSUED, memory: { prepared: true } }, "wait"],
