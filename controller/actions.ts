@@ -17,14 +17,22 @@ export type Action =
   | { do: "put-machine"; machine: Machine }
   /** Takes the finalizer off, after a look past the cache that no instance is left. */
   | { do: "finish-machine"; machine: Machine }
-  /** `fence`: only while that statement still stands, past the cache. */
-  | { do: "delete-instance"; instance: Instance; graceSeconds?: number | undefined; fence?: { node: string; id: string } | undefined }
+  /** `fence`, `drain`: only while that statement still stands, past the cache. */
+  | {
+      do: "delete-instance";
+      instance: Instance;
+      graceSeconds?: number | undefined;
+      fence?: { node: string; id: string } | undefined;
+      drain?: { node: string; uid: string } | undefined;
+    }
   | { do: "put-instance"; instance: Instance }
   | { do: "release-instance"; instance: Instance; reason: ReleaseReason }
   /** Creates the volume when it has no version yet. */
   | { do: "hold-volume"; volume: VolumeRecord }
   /** After a look, past the cache, that the holder's instance is gone or does not name the volume. */
   | { do: "free-volume"; volume: VolumeRecord }
+  /** One that is refused is remembered as that, and holds up nothing that comes after. */
+  | { do: "create-migration"; migration: Migration }
   | { do: "put-migration"; migration: Migration }
   | { do: "delete-migration"; migration: Migration }
   | { do: "put-node"; node: NodeRecord }

@@ -1,9 +1,11 @@
 /** What every observation reads: the caches with what is counted from them, and this process' own clock, chance and limits. */
 import type { Clock } from "../lib/clock.ts";
+import { isDraining } from "../lib/drain/record.ts";
 import { nodesOf } from "../lib/preflight/load.ts";
 import type { Random } from "../lib/random.ts";
 import { Cache } from "./cache.ts";
 import type { Config } from "./config.ts";
+import { Refusals } from "./drain/refusals.ts";
 import { Places } from "./migration/places.ts";
 import { instanceKeyOf, isOpen } from "./migration/story.ts";
 import type { Instance, Machine, Migration, NamespaceRecord, NodeRecord, Policy, VolumeRecord } from "./objects.ts";
@@ -25,7 +27,7 @@ export function makeCaches() {
     }),
     policies: new Cache<Policy>({}),
     namespaces: new Cache<NamespaceRecord>({}),
-    nodes: new Cache<NodeRecord>({}),
+    nodes: new Cache<NodeRecord, "draining">({ draining: (node) => (isDraining(node) ? ["yes"] : []) }),
     volumes: new Cache<VolumeRecord, "holder" | "image">({
       holder: ({ status }) => (status.holder ? [status.holder.vmiUid] : []),
       image: ({ spec }) => [`${spec.pool}/${spec.image}`],
@@ -39,6 +41,7 @@ export type Context = {
   caches: Caches;
   load: FleetLoad;
   places: Places;
+  refusals: Refusals;
   stopwatch: Stopwatch;
   clock: Clock;
   random: Random;
@@ -49,5 +52,5 @@ export type Context = {
 export function makeContext({ caches, clock, random, limits }: Pick<Context, "caches" | "clock" | "random" | "limits">): Context {
   const load = new FleetLoad(caches.instances);
   const places = new Places(caches, limits.migrations, clock);
-  return { caches, load, places, stopwatch: new Stopwatch(clock), clock, random, limits };
+  return { caches, load, places, refusals: new Refusals(clock), stopwatch: new Stopwatch(clock), clock, random, limits };
 }

@@ -7,9 +7,11 @@ import {
   GetVirtualMachineInstanceRequest,
   ReleaseVirtualMachineInstanceRequest,
 } from "../gen/drover/v1/virtual_machine_instance.ts";
+import { isEnded } from "../lib/drain/record.ts";
 import type { Execute } from "./actions.ts";
 import type { Clients } from "./api.ts";
 import type { Caches } from "./context.ts";
+import type { Refusals } from "./drain/refusals.ts";
 import type { Notices } from "./events.ts";
 import { instanceOf, machineOf, migrationOf, nodeOf, volumeOf } from "./objects.ts";
 import type { Instance, Named } from "./objects.ts";
@@ -21,13 +23,25 @@ export class OutOfDate extends Error {
   override name = "OutOfDate";
 }
 
-type Wired = { clients: Clients; caches: Caches; notices: Notices };
+/** The migration cannot be had as things are; anything else is a lost race or an absent server. */
+const REFUSED = new Set<Status>([Status.FAILED_PRECONDITION, Status.ALREADY_EXISTS, Status.NOT_FOUND]);
 
-export function makeExecute({ clients, caches, notices }: Wired): Execute {
+type Wired = { clients: Clients; caches: Caches; notices: Notices; refusals: Refusals };
+
+export function makeExecute({ clients, caches, notices, refusals }: Wired): Execute {
   return {
     ...machineActions(clients, caches),
     ...instanceActions(clients, caches),
     ...volumeActions(clients, caches),
+    async "create-migration"({ migration }, signal) {
+      try {
+        const answer = await clients.migrations.createVirtualMachineInstanceMigration({ migration, requestId: "", validateOnly: false }, { signal });
+        keep(caches.migrations, answer.migration, migrationOf);
+      } catch (error) {
+        if (!(error instanceof ClientError) || !REFUSED.has(error.code)) throw error;
+        refusals.note(`${migration.metadata.namespace}/${migration.metadata.name}`, error.details);
+      }
+    },
     async "put-migration"({ migration }, signal) {
       const answer = await clients.migrations.updateVirtualMachineInstanceMigrationStatus({ migration }, { signal });
       keep(caches.migrations, answer.migration, migrationOf);
@@ -69,8 +83,9 @@ function machineActions(clients: Clients, caches: Caches): Pick<Execute, "put-ma
 
 function instanceActions(clients: Clients, caches: Caches): Pick<Execute, "delete-instance" | "put-instance" | "release-instance"> {
   return {
-    async "delete-instance"({ instance: { metadata }, graceSeconds, fence }, signal) {
+    async "delete-instance"({ instance: { metadata }, graceSeconds, fence, drain }, signal) {
       if (fence) await mustBeFenced(clients, fence, signal);
+      if (drain) await mustBeDraining(clients, drain, signal);
       const { namespace, name, uid } = metadata;
       const grace = graceSeconds === undefined ? {} : { gracePeriodSeconds: graceSeconds };
       const request = DeleteVirtualMachineInstanceRequest.create({ namespace, name, uid, ...grace });
@@ -125,6 +140,12 @@ async function readInstance(clients: Clients, { metadata: { namespace, name } }:
 async function mustBeFenced(clients: Clients, { node, id }: { node: string; id: string }, signal: AbortSignal): Promise<void> {
   const answer = await clients.nodes.getNode(GetNodeRequest.create({ name: node }), { signal });
   if (answer.node?.status?.fence?.id !== id) throw new OutOfDate(`Cannot free the machines of ${node}: it is not fenced any more`);
+}
+
+/** What a drain stops it stops while that is still wanted: an uncordon that the cache has not seen yet counts. */
+async function mustBeDraining(clients: Clients, { node, uid }: { node: string; uid: string }, signal: AbortSignal): Promise<void> {
+  const answer = await clients.nodes.getNode(GetNodeRequest.create({ name: node }), { signal });
+  if (answer.node?.status?.drain?.uid !== uid || isEnded(answer.node)) throw new OutOfDate(`Cannot stop a machine of ${node}: its drain was ended`);
 }
 
 async function unlessGone<T>(call: Promise<T>): Promise<T | undefined> {

@@ -6,6 +6,8 @@ import { NodeReport } from "../gen/drover/v1/node.ts";
 import { NOTHING } from "./actions.ts";
 import type { Decision } from "./actions.ts";
 import type { Caches, Context } from "./context.ts";
+import * as drain from "./drain/decide.ts";
+import { observe as observeDrain } from "./drain/observe.ts";
 import * as instance from "./instance/decide.ts";
 import { observe as observeInstance } from "./instance/observe.ts";
 import { serialGate } from "./loop.ts";
@@ -17,6 +19,7 @@ import * as node from "./node/decide.ts";
 import { observe as observeNode } from "./node/observe.ts";
 import { keyOf } from "./objects.ts";
 import type { Instance, Machine, NodeRecord } from "./objects.ts";
+import { isDraining } from "../lib/drain/record.ts";
 import { sameMessage } from "../lib/same.ts";
 import * as machine from "./virtual-machine/decide.ts";
 import { observe as observeMachine } from "./virtual-machine/observe.ts";
@@ -26,7 +29,7 @@ import { WorkQueue } from "./work-queue.ts";
 
 const WORKERS = 8;
 
-export type Loops = Record<"machine" | "instance" | "migration" | "node" | "volume", Loop>;
+export type Loops = Record<"machine" | "instance" | "migration" | "node" | "drain" | "volume", Loop>;
 
 export function makeLoops(context: Context, around: { clock: Clock; random: Random }): Loops {
   const queue = () => new WorkQueue(around);
@@ -42,6 +45,7 @@ export function makeLoops(context: Context, around: { clock: Clock; random: Rand
     instance: { name: "instance", queue: queue(), workers: WORKERS, reconcile: look(observeInstance, instance.decide), gate: placing },
     migration: { name: "migration", queue: queue(), workers: WORKERS, reconcile: look(observeMigrations, migration.decide), gate: placing },
     node: { name: "node", queue: queue(), workers: 1, reconcile: look(observeNode, node.decide) },
+    drain: { name: "drain", queue: queue(), workers: 1, reconcile: look(observeDrain, drain.decide) },
     volume: { name: "volume", queue: queue(), workers: WORKERS, reconcile: look(observeVolume, volume.decide) },
   };
 }
@@ -56,6 +60,8 @@ export function wake({ caches, places }: Context, loops: Loops): void {
     for (const key of keys) for (const name of named) loops[name].queue.add(key);
   };
   const unplaced = () => each(instances.by("unplaced", "yes").map(keyOf), "instance");
+  const draining = () => each(nodes.by("draining", "yes").map(keyOf), "drain");
+  const drainsOf = (...names: string[]) => each(names.filter((name) => isDrained(nodes.get(name))), "drain");
   const queued = () => each(places.moved().map(instanceKeyOf), "migration");
 
   machines.onChange(({ key, before, after }) => {
@@ -68,6 +74,7 @@ export function wake({ caches, places }: Context, loops: Loops): void {
     if (before?.status.migration || after?.status.migration || migrations.count("instance", key) > 0) each([key], "migration");
     const places = new Set([before, after].flatMap((one) => (one ? nodesOf(one) : [])));
     each([...places].filter((name) => nodes.get(name)?.status.fence), "node");
+    drainsOf(...places);
     const freed = hasFreed(before, after);
     if (freed) unplaced();
     if (freed || !sameMessage(before?.status.migration, after?.status.migration)) queued();
@@ -77,12 +84,15 @@ export function wake({ caches, places }: Context, loops: Loops): void {
     const keys = [...new Set([before, after].flatMap((one) => (one ? [instanceKeyOf(one)] : [])))];
     each(keys, "migration");
     if (before?.status.outcome !== after?.status.outcome) each(keys, "machine");
+    drainsOf(...keys.flatMap((key) => instances.get(key) ?? []).flatMap(nodesOf));
     if (before?.status.phase !== after?.status.phase) queued();
   });
   nodes.onChange(({ key, before, after }) => {
     each([key], "node");
+    if (isDrained(before) || isDrained(after)) each([key], "drain");
     if (isSameToOthers(before, after)) return;
     each(instances.by("node", key).map(keyOf), "machine", "instance", "migration");
+    draining();
     unplaced();
     queued();
   });
@@ -96,9 +106,11 @@ export function wake({ caches, places }: Context, loops: Loops): void {
 export function wakeAll({ machines, instances, migrations, nodes, volumes }: Caches, loops: Loops): void {
   const named = [...machines.list(), ...instances.list()].map(keyOf).concat(migrations.list().map(instanceKeyOf));
   for (const key of named) for (const name of ["machine", "instance", "migration"] as const) loops[name].queue.add(key);
-  for (const key of nodes.list().map(keyOf)) loops.node.queue.add(key);
+  for (const key of nodes.list().map(keyOf)) for (const name of ["node", "drain"] as const) loops[name].queue.add(key);
   for (const key of volumes.list().map(keyOf)) loops.volume.queue.add(key);
 }
+
+const isDrained = (node: NodeRecord | undefined): boolean => node !== undefined && isDraining(node);
 
 /** Whether there is more room on some node than before. Room that was taken lets nobody in who was out. */
 function hasFreed(before: Instance | undefined, after: Instance | undefined): boolean {

@@ -16,6 +16,6 @@ export const ADMIN = "admin";
 
 export const BUILT_IN_ROLES: ReadonlyMap<string, readonly Rule[]> = new Map([
   [ADMIN, [rule(["*"], ["*"])]],
-  ["operator", [rule(["*"], MACHINES), rule([...READ, "cordon", "uncordon"], ["Node"]), rule(READ, ["Namespace", "MigrationPolicy"])]],
+  ["operator", [rule(["*"], MACHINES), rule([...READ, "cordon", "uncordon", "drain"], ["Node"]), rule(READ, ["Namespace", "MigrationPolicy"])]],
   ["viewer", viewer],
 ]);

@@ -75,6 +75,8 @@ export const ROWS: ReadonlyMap<string, Row> = new Map<string, Row>([
   ["/drover.v1.NodeService/UpdateNodeStatus", "control-plane"],
   verb("NodeService/CordonNode", "cordon", "Node"),
   verb("NodeService/UncordonNode", "uncordon", "Node"),
+  verb("NodeService/PlanDrain", "drain", "Node"),
+  verb("NodeService/DrainNode", "drain", "Node"),
   verb("NodeService/ConfirmFenced", "confirm-fenced", "Node"),
   verb("NodeService/CreateNodeToken", "create-token", "Node"),
   verb("NodeService/RevokeNode", "revoke", "Node"),

@@ -20,8 +20,8 @@ export const nodes: Kind<Node> = {
   born: (node) => (node.status ? { ...node, status: { ...node.status, identity: undefined } } : node),
   withoutStatus: (node) => ({ ...node, status: undefined }),
   withStatus: (stored, sent) => {
-    const { conditions, fenceDoneId } = sent.status ?? NodeStatus.create();
-    return { ...stored, status: { ...(stored.status ?? NodeStatus.create()), conditions, fenceDoneId } };
+    const { conditions, fenceDoneId, drainProgress } = sent.status ?? NodeStatus.create();
+    return { ...stored, status: { ...(stored.status ?? NodeStatus.create()), conditions, fenceDoneId, drainProgress } };
   },
   validate(node) {
     const { taints = [], maxMemory = "" } = node.spec ?? {};

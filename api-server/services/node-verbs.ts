@@ -1,4 +1,4 @@
-/** What administrators do to a node: cordon, uncordon, confirm that it is fenced, let a host become it, and put it out. */
+/** What administrators do to a node: cordon, drain, uncordon, confirm that it is fenced, let a host become it, and put it out. */
 import { Node } from "../../gen/drover/v1/node.ts";
 import type { CreateNodeTokenRequest, CreateNodeTokenResponse, NodeServiceImplementation } from "../../gen/drover/v1/node.ts";
 import type { Clock } from "../../lib/clock.ts";
@@ -10,10 +10,13 @@ import type { Call, Objects, WithCall } from "../objects.ts";
 import type { NodeIdentities } from "../sessions/node-identities.ts";
 import type { NodeSessions } from "../sessions/node-sessions.ts";
 import { revoked, withToken } from "../subresources/identity.ts";
-import { confirmFenced, setUnschedulable } from "../subresources/node.ts";
+import { uncordoned } from "../subresources/drain.ts";
+import { confirmFenced, cordoned } from "../subresources/node.ts";
+import { drainVerbs } from "./drain.ts";
+import type { DrainParts } from "./drain.ts";
 
-type Verbs = Pick<NodeServiceImplementation<WithCall>, "cordonNode" | "uncordonNode" | "confirmFenced" | "createNodeToken" | "revokeNode">;
-export type NodeVerbsParts = {
+type Verbs = Pick<NodeServiceImplementation<WithCall>, "cordonNode" | "uncordonNode" | "planDrain" | "drainNode" | "confirmFenced" | "createNodeToken" | "revokeNode">;
+export type NodeVerbsParts = DrainParts & {
   objects: Objects;
   sessions: NodeSessions;
   identities: NodeIdentities;
@@ -29,11 +32,12 @@ export function nodeVerbs(parts: NodeVerbsParts): Verbs {
   const { objects, sessions, identities, clock, random } = parts;
   return {
     async cordonNode({ name }, { call }) {
-      return { node: await objects.change(nodes, { name }, (node) => setUnschedulable(node, true), call) };
+      return { node: await objects.change(nodes, { name }, cordoned, call) };
     },
     async uncordonNode({ name }, { call }) {
-      return { node: await objects.change(nodes, { name }, (node) => setUnschedulable(node, false), call) };
+      return { node: await objects.change(nodes, { name }, uncordoned, call) };
     },
+    ...drainVerbs(parts),
     async confirmFenced({ name, typedName, reason }, { call }) {
       const { subject } = call.caller;
       const fencing = () => ({ typedName, reason, subject, id: random.uuid(), now: clock.now(), connected: sessions.connected(name) });

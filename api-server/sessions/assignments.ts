@@ -59,6 +59,11 @@ export class Assignments {
     if (this.#outboxes.get(node) === outbox) this.#outboxes.delete(node);
   }
 
+  /** Every instance, as far as the watch has come. */
+  all(): Instance[] {
+    return [...this.#instances.values()];
+  }
+
   /** The instances that concern the node, as far as the watch has come. */
   concerning(node: string): Instance[] {
     return [...this.#instances.values()].filter((instance) => roleOf(instance, node) !== undefined);

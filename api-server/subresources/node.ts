@@ -6,10 +6,10 @@ import { formatBytes, quantityBytes } from "../../lib/quantity.ts";
 import { NODE, refuse } from "./refusal.ts";
 import { boundedNodeReport } from "./untrusted.ts";
 
-/** Takes no new machines, or takes them again; repeating it changes nothing. */
-export function setUnschedulable(node: Node, unschedulable: boolean): Node | undefined {
+/** Takes no new machines; repeating it changes nothing. Taking them again may end a drain, and is in `drain.ts`. */
+export function cordoned(node: Node): Node | undefined {
   const spec = node.spec ?? NodeSpec.create();
-  return spec.unschedulable === unschedulable ? undefined : { ...node, spec: { ...spec, unschedulable } };
+  return spec.unschedulable ? undefined : { ...node, spec: { ...spec, unschedulable: true } };
 }
 
 export type Fencing = {

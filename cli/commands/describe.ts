@@ -43,10 +43,11 @@ type Around = { happened: Event[]; now: Date };
 async function description(kind: Kind, object: Resource, { happened, now }: Around): Promise<string[]> {
   const { renderManifest } = await import("../../lib/manifest/render.ts");
   const { apiVersion: _, status, ...manifest } = renderManifest(kind.kind, kind.codec.encode(object).finish());
-  const { conditions: __, ...rest } = (status ?? {}) as Record<string, unknown>;
+  const hidden = ["conditions", ...(kind.told?.fields ?? [])];
+  const rest = Object.fromEntries(Object.entries((status ?? {}) as Record<string, unknown>).filter(([field]) => !hidden.includes(field)));
   const text = await yamlText({ ...manifest, ...(Object.keys(rest).length > 0 && { status: rest }) });
   const conditions = (object as { status?: { conditions?: Condition[] } }).status?.conditions ?? [];
-  return [...text.trimEnd().split("\n"), ...conditionLines(conditions, now), ...eventLines(happened, now)];
+  return [...text.trimEnd().split("\n"), ...(kind.told?.lines(object) ?? []), ...conditionLines(conditions, now), ...eventLines(happened, now)];
 }
 
 function conditionLines(conditions: Condition[], now: Date): string[] {

@@ -2,6 +2,7 @@
 import { createInterface } from "node:readline/promises";
 import { NodeServiceDefinition } from "../../gen/drover/v1/node.ts";
 import { command, duration, text, toggle } from "../command.ts";
+import { endedLine } from "../drain-state.ts";
 import { CommandFailed, UsageError } from "../failure.ts";
 import { nodes } from "../kinds/node.ts";
 import { objectName } from "../print.ts";
@@ -9,8 +10,8 @@ import { mutate } from "../session.ts";
 import type { Session } from "../session.ts";
 import { listObjects, watchObjects } from "./get.ts";
 
-const nodesOf = ({ connection }: Session) => connection.client(NodeServiceDefinition);
-const plainName = (arg: string) => arg.replace(/^(node|no|nodes)\//, "");
+export const nodesOf = ({ connection }: Session) => connection.client(NodeServiceDefinition);
+export const plainName = (arg: string) => arg.replace(/^(node|no|nodes)\//, "");
 
 export const nodeList = command({
   path: ["node", "list"],
@@ -41,13 +42,14 @@ export const cordon = command({
 
 export const uncordon = command({
   path: ["node", "uncordon"],
-  summary: "Take new machines on nodes again",
+  summary: "Take new machines on nodes again; ends a drain, of which what has begun goes on",
   args: ["<nodes...>"],
   flags: {},
   async run({ args, session }) {
     for (const name of args.map(plainName)) {
-      await mutate(session, (requestId, signal) => nodesOf(session).uncordonNode({ name, requestId, validateOnly: false }, { signal }));
-      session.out.line(`${objectName(nodes, name)} uncordoned`);
+      const { node } = await mutate(session, (requestId, signal) => nodesOf(session).uncordonNode({ name, requestId, validateOnly: false }, { signal }));
+      const ended = endedLine(node!);
+      session.out.line(`${objectName(nodes, name)} uncordoned${ended && `; ${ended}`}`);
     }
   },
 });

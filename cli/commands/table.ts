@@ -17,7 +17,8 @@ const LOADERS: Record<string, Loader> = {
   console: async () => [(await import("./console.ts")).console_],
   node: async () => {
     const { nodeList, cordon, uncordon, confirmFenced, createToken, revoke } = await import("./node.ts");
-    return [nodeList, cordon, uncordon, confirmFenced, createToken, revoke];
+    const { drain } = await import("./drain.ts");
+    return [nodeList, cordon, uncordon, drain, confirmFenced, createToken, revoke];
   },
   login: async () => [(await import("./login.ts")).login],
   context: async () => {

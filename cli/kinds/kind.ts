@@ -31,6 +31,8 @@ export type Kind<T extends Resource = Resource> = {
   definition: CompatServiceDefinition;
   codec: Codec<T>;
   columns: readonly Column<T>[];
+  /** Fields of the status that `describe` tells in lines of its own. */
+  told?: { fields: readonly string[]; lines(object: T): string[] };
 };
 
 /** "Running" for Phase.RUNNING; a value that only a newer server knows is shown as its number. */

@@ -1,16 +1,18 @@
 /** Nodes, as tables show them. */
 import { KvmState, Node, NodeServiceDefinition, NodeSessionState } from "../../gen/drover/v1/node.ts";
 import { formatBytes } from "../../lib/quantity.ts";
+import { drainLines, drainWord } from "../drain-state.ts";
 import { ageColumn, nameColumn, word } from "./kind.ts";
 import type { Kind } from "./kind.ts";
 
-/** "Ready", "Silent,SchedulingDisabled": what an operator looks for first. */
-export function nodeStatus({ spec, status }: Node): string {
+/** "Ready", "Ready,SchedulingDisabled,Draining:3/5": what an operator looks for first. */
+export function nodeStatus(node: Node): string {
+  const { spec, status } = node;
   const connected = status?.session?.state === NodeSessionState.CONNECTED;
   const reported = status?.report?.hypervisorConnected ? "Ready" : "HypervisorUnreachable";
   const working = status?.report ? reported : "NotReportedYet";
   const session = word(NodeSessionState, status?.session?.state) || "NeverConnected";
-  return [connected ? working : session, status?.fence && "Fenced", spec?.unschedulable && "SchedulingDisabled"].filter(Boolean).join(",");
+  return [connected ? working : session, status?.fence && "Fenced", spec?.unschedulable && "SchedulingDisabled", drainWord(node)].filter(Boolean).join(",");
 }
 
 export const nodes: Kind<Node> = {
@@ -22,6 +24,7 @@ export const nodes: Kind<Node> = {
   listField: "nodes",
   definition: NodeServiceDefinition,
   codec: Node,
+  told: { fields: ["drain", "drainProgress"], lines: drainLines },
   columns: [
     nameColumn,
     { title: "STATUS", cell: nodeStatus },

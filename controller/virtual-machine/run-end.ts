@@ -6,6 +6,7 @@ import { LastRun, RunOutcome, RunStrategy } from "../../gen/drover/v1/virtual_ma
 import type { StartFailure, VirtualMachineStatus } from "../../gen/drover/v1/virtual_machine.ts";
 import { Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { isGone } from "../../lib/capacity.ts";
+import { isStoppedByDrain } from "../drain/mark.ts";
 import type { Instance, Machine } from "../objects.ts";
 
 /** A run that ended sooner than this after it began counts as a failure to start. */
@@ -54,11 +55,13 @@ function lastRunOf({ machine, instance, fenced, now }: Ended): LastRun {
   const { status, metadata } = instance;
   // A run that a fence took away does not count against the intent under which it began, except where one run is all.
   const counts = !fenced || machine.spec.runStrategy === RunStrategy.ONCE;
+  // Nor does one that a drain ended, where the strategy asks how the run ended: it is to go on elsewhere.
+  const drained = isStoppedByDrain(instance) && machine.spec.runStrategy === RunStrategy.RERUN_ON_FAILURE;
   return LastRun.create({
     uid: metadata.uid,
     outcome: outcomeOf(instance, fenced),
     message: fenced ? `node ${status.nodeName} was confirmed fenced` : status.message || status.ownerReport?.message || status.reason,
-    powerGeneration: counts ? status.powerGeneration : 0,
+    powerGeneration: counts && !drained ? status.powerGeneration : 0,
     reachedRunning: status.reachedRunning,
     ended: now,
   });

@@ -34,7 +34,7 @@ function crowded() {
   return { world, one, put, waiting };
 }
 
-const ALONE = { machine: 1, instance: 1, migration: 0, node: 0, volume: 0 };
+const ALONE = { machine: 1, instance: 1, migration: 0, node: 0, drain: 0, volume: 0 };
 
 describe("a change", () => {
   it("wakes its own machine alone when room is taken, reported on or claimed", () => {

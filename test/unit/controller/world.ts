@@ -58,7 +58,7 @@ export class World {
     const { machines, instances, migrations, nodes, volumes } = this.caches;
     const names = [...new Set([...machines.list(), ...instances.list()].map(keyOf).concat(migrations.list().map(({ spec }) => `default/${spec.vmiName}`)))];
     for (const key of names) for (const loop of ["machine", "instance", "migration"] as const) this.#run(this.loops[loop].reconcile(key).actions);
-    for (const key of nodes.list().map(keyOf)) this.#run(this.loops.node.reconcile(key).actions);
+    for (const key of nodes.list().map(keyOf)) for (const loop of ["node", "drain"] as const) this.#run(this.loops[loop].reconcile(key).actions);
     for (const key of volumes.list().map(keyOf)) this.#run(this.loops.volume.reconcile(key).actions);
     return this.commits.length > before;
   }
@@ -93,6 +93,8 @@ export class World {
         return action.volume.metadata.resourceVersion === "" ? this.create(volumes, action.volume) : this.put(volumes, action.volume);
       case "free-volume":
         return this.put(volumes, { ...action.volume, status: { ...action.volume.status, holder: undefined } });
+      case "create-migration":
+        return this.create(migrations, { ...action.migration, status: VirtualMachineInstanceMigrationStatus.create({ phase: MigrationPhase.PENDING }) });
       case "put-migration":
         return this.put(migrations, action.migration);
       case "delete-migration":
@@ -126,7 +128,7 @@ export class World {
   /** With the evidence that the API server asks for. */
   #release(instance: Instance, reason: ReleaseReason): void {
     const { status, metadata } = instance;
-    const machine = this.machine();
+    const machine = this.caches.machines.get(keyOf(instance));
     if (!metadata.deletionTimestamp || status.migration) throw new Error("Released while it is not ending");
     if (reason === ReleaseReason.UNCLAIMED && status.claim) throw new Error("Released as unclaimed, and claimed");
     if (reason === ReleaseReason.FENCED && !this.caches.nodes.get(status.nodeName)?.status.fence) throw new Error("Released as fenced, and not fenced");
@@ -168,15 +170,15 @@ export class World {
   }
 
   addNode(name: string, report: Partial<NodeReport> = {}): void {
-    this.create<NodeRecord, never>(this.caches.nodes, aNode(name, report));
+    this.create<NodeRecord, "draining">(this.caches.nodes, aNode(name, report));
   }
 
-  addMachine(runStrategy: RunStrategy, spec: InstanceSpec = aSpec()): void {
+  addMachine(runStrategy: RunStrategy, spec: InstanceSpec = aSpec(), name = "web"): void {
     const intent = runStrategy === RunStrategy.MANUAL || runStrategy === RunStrategy.HALTED ? PowerIntent.STOP : PowerIntent.RUN;
     this.create(
       this.caches.machines,
       machineOf({
-        metadata: ObjectMeta.create({ name: "web", namespace: "default", generation: 1, finalizers: [INSTANCE_FINALIZER] }),
+        metadata: ObjectMeta.create({ name, namespace: "default", generation: 1, finalizers: [INSTANCE_FINALIZER] }),
         spec: { runStrategy, template: { metadata: undefined, spec } },
         status: VirtualMachineStatus.create({ power: { intent, generation: 1 } }),
       })!,

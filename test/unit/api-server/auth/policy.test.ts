@@ -89,7 +89,7 @@ describe("policy", () => {
     });
 
     it("operator runs machines, and touches neither identities nor rights nor fences", () => {
-      assert.deepEqual(verbsOf("operator", "Node"), ["cordon", "get", "list", "uncordon", "watch"]);
+      assert.deepEqual(verbsOf("operator", "Node"), ["cordon", "drain", "get", "list", "uncordon", "watch"]);
       for (const kind of ["VirtualMachine", "VirtualMachineInstance", "VirtualMachineInstanceMigration", "Volume", "Event"]) {
         assert.deepEqual(verbsOf("operator", kind), [...VERBS_OF_KINDS.get(kind)!].sort());
       }

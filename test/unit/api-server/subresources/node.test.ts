@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { NodeReport, NodeSession, NodeSessionState } from "../../../../gen/drover/v1/node.ts";
 import type { Node } from "../../../../gen/drover/v1/node.ts";
-import { confirmFenced, connected, mergeNodeReport, setUnschedulable, silent } from "../../../../api-server/subresources/node.ts";
+import { uncordoned } from "../../../../api-server/subresources/drain.ts";
+import { confirmFenced, connected, cordoned, mergeNodeReport, silent } from "../../../../api-server/subresources/node.ts";
 import { BOOT, node, NOW, refusalOf } from "./records.ts";
 
 const fencing = { typedName: "a", reason: "pulled the plug", subject: "local", id: "f-1", now: NOW, connected: false };
@@ -9,10 +10,11 @@ const away = node("a", { state: NodeSessionState.SILENT });
 
 describe("cordon", () => {
   it("changes the wish once", () => {
-    const cordoned = setUnschedulable(node("a"), true)!;
-    assert.equal(cordoned.spec!.unschedulable, true);
-    assert.equal(setUnschedulable(cordoned, true), undefined);
-    assert.equal(setUnschedulable(cordoned, false)!.spec!.unschedulable, false);
+    const kept = cordoned(node("a"))!;
+    assert.equal(kept.spec!.unschedulable, true);
+    assert.equal(cordoned(kept), undefined);
+    assert.equal(uncordoned(kept)!.spec!.unschedulable, false);
+    assert.equal(uncordoned(node("a")), undefined);
   });
 });
 

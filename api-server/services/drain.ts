@@ -1,0 +1,121 @@
+/** Plans a node's drain from what the server has in memory, and records it for the controller to carry out. */
+import { DrainReason } from "../../gen/drover/v1/node.ts";
+import type { DrainNodeRequest, DrainPlan, NodeServiceImplementation, PlanDrainRequest } from "../../gen/drover/v1/node.ts";
+import type { VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
+import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { planDrain } from "../../lib/drain/plan.ts";
+import type { OpenMigration } from "../../lib/drain/plan.ts";
+import { DRAIN_LABEL, isDraining, itemsOf } from "../../lib/drain/record.ts";
+import { PermissionDenied } from "../../lib/errors.ts";
+import { takeSnapshot } from "../../lib/preflight/candidate.ts";
+import { loadsOf, nodesOf } from "../../lib/preflight/load.ts";
+import type { Random } from "../../lib/random.ts";
+import type { Authorizer } from "../auth/authorizer.ts";
+import { metaOf } from "../kinds/kind.ts";
+import type { Kind, Resource } from "../kinds/kind.ts";
+import { migrations } from "../kinds/migration.ts";
+import { nodes } from "../kinds/node.ts";
+import { virtualMachines } from "../kinds/virtual-machine.ts";
+import type { Call, Objects, WithCall } from "../objects.ts";
+import type { Assignments } from "../sessions/assignments.ts";
+import { drained, stopsAllowed } from "../subresources/drain.ts";
+import { isOpen } from "../subresources/migrate.ts";
+import { runOf } from "../subresources/power.ts";
+
+type Verbs = Pick<NodeServiceImplementation<WithCall>, "planDrain" | "drainNode">;
+export type DrainParts = { objects: Objects; assignments: Pick<Assignments, "all">; rights: Pick<Authorizer, "decide">; clock: Clock; random: Random };
+
+export function drainVerbs(parts: DrainParts): Verbs {
+  const { objects, clock, random } = parts;
+  const seen = new SeenPlans();
+  return {
+    async planDrain(request) {
+      const plan = await planFor(parts, request);
+      seen.remember(plan);
+      return { plan };
+    },
+    async drainNode(request, { call }) {
+      const replayed = await objects.replayed(nodes, call);
+      if (replayed) return { node: replayed };
+      const plan = await planFor(parts, request);
+      await mayStop(parts, plan, call);
+      const { name, planId } = request;
+      const drain = { plan, planId, uid: random.uuid(), subject: call.caller.subject, now: clock.now(), seen: seen.recall(planId) };
+      return { node: await objects.change(nodes, { name }, (node) => drained(node, drain), call) };
+    },
+  };
+}
+
+type Asked = Pick<PlanDrainRequest & DrainNodeRequest, "name" | "allowStop" | "allowStopAll">;
+
+async function planFor(parts: DrainParts, { name, allowStop, allowStopAll }: Asked): Promise<DrainPlan> {
+  const { objects, assignments } = parts;
+  const node = await objects.get(nodes, { name });
+  const everywhere = assignments.all();
+  const here = everywhere.filter((instance) => nodesOf(instance).includes(name));
+  const [fleet, moves, machines] = await Promise.all([all(objects, nodes), all(objects, migrations), machinesOf(objects, here)]);
+  const open = new Map<string, OpenMigration>(moves.filter(isOpen).map(({ metadata, spec, status }) => [
+    `${metadata!.namespace}/${spec!.vmiName}`,
+    { name: metadata!.name, targetNode: status?.targetNode || spec!.targetNode, own: metadata!.labels[DRAIN_LABEL] === metaOf(node).uid },
+  ]));
+  return planDrain(here, takeSnapshot(fleet, { loadOn: loadsOf(everywhere) }), {
+    node,
+    open: (instance) => open.get(keyOf(instance)),
+    runStrategy: (instance) => machines.get(metaOf(instance).uid)?.spec?.runStrategy,
+    stopAllowed: stopsAllowed(here, { allowStop, allowStopAll }),
+    preferred: (instance) => (isDraining(node) ? itemsOf(node).find(({ uid }) => uid === metaOf(instance).uid)?.targetNode : undefined),
+  });
+}
+
+const keyOf = (instance: VirtualMachineInstance): string => `${metaOf(instance).namespace}/${metaOf(instance).name}`;
+
+const PAGE_SIZE = 500;
+
+async function all<T extends Resource>(objects: Objects, kind: Kind<T>): Promise<T[]> {
+  const items: T[] = [];
+  let pageToken = "";
+  do {
+    const page = await objects.list(kind, { pageSize: PAGE_SIZE, pageToken });
+    items.push(...page.items);
+    pageToken = page.nextPageToken;
+  } while (pageToken !== "");
+  return items;
+}
+
+/** Whose runs they are, by the run's uid. */
+async function machinesOf(objects: Objects, instances: readonly VirtualMachineInstance[]): Promise<Map<string, VirtualMachine>> {
+  const found = await Promise.all(instances.map(async (instance) => {
+    const { namespace, name } = metaOf(instance);
+    return [instance, await objects.find(virtualMachines, { namespace, name })] as const;
+  }));
+  return new Map(found.flatMap(([instance, vm]) => (vm && runOf(vm, instance) ? [[metaOf(instance).uid, vm]] : [])));
+}
+
+/** A drain stops no machine that its caller could not stop by hand, but where the machine's owner allowed it. */
+async function mayStop({ rights }: DrainParts, { items }: DrainPlan, { caller }: Call): Promise<void> {
+  for (const { namespace, name } of items.filter((item) => item.reason === DrainReason.STOP_ALLOWED)) {
+    const { allowed } = await rights.decide(caller, { verb: "stop", kind: "VirtualMachine", namespace, name });
+    if (!allowed) throw new PermissionDenied(`"${caller.subject}" may not stop VirtualMachine "${namespace}/${name}"`, { reason: "STOP_NOT_ALLOWED" });
+  }
+}
+
+const REMEMBERED_MAX = 64;
+
+/** The latest plans that were shown, so that a refused drain can say what has changed since. Losing one loses that alone. */
+class SeenPlans {
+  readonly #plans = new Map<string, DrainPlan>();
+
+  remember(plan: DrainPlan): void {
+    this.#plans.delete(plan.id);
+    this.#plans.set(plan.id, plan);
+    for (const id of this.#plans.keys()) {
+      if (this.#plans.size <= REMEMBERED_MAX) return;
+      this.#plans.delete(id);
+    }
+  }
+
+  recall(id: string): DrainPlan | undefined {
+    return this.#plans.get(id);
+  }
+}
