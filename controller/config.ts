@@ -5,6 +5,7 @@ import { loadConfig } from "../lib/config.ts";
 import { LOG_LEVELS } from "../lib/log.ts";
 import { MIGRATION_DEFAULTS } from "../lib/migration-policy.ts";
 import type { MigrationDefaults } from "../lib/migration-policy.ts";
+import { SLOTS } from "../lib/preflight/slots.ts";
 import { parseQuantity } from "../lib/quantity.ts";
 
 const count = (max: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max));
@@ -45,9 +46,9 @@ const settings = v.strictObject({
   tls: v.optional(v.strictObject({ ca: path, cert: path, key: path })),
   migrations: v.optional(
     v.strictObject({
-      fleet: v.optional(count(1_000), 5),
-      outboundPerNode: v.optional(count(100), 2),
-      inboundPerNode: v.optional(count(100), 2),
+      fleet: v.optional(count(1_000), SLOTS.fleet),
+      outboundPerNode: v.optional(count(100), SLOTS.outboundPerNode),
+      inboundPerNode: v.optional(count(100), SLOTS.inboundPerNode),
       linkMibPerSecond: v.optional(count(1_048_576)),
       unlimitedShareMibPerSecond: v.optional(count(1_048_576)),
       defaults: v.optional(defaults, {}),

@@ -2,7 +2,7 @@
  * The agent without its process: its parts put together over the ports of one host, until the signal aborts. Guests
  * outlive all of it. Used by main and by the simulation.
  */
-import type { Command, CommandResult, Hello } from "../gen/drover/agent/v1/agent.ts";
+import type { Hello } from "../gen/drover/agent/v1/agent.ts";
 import type { BootIdentity } from "../gen/drover/v1/meta.ts";
 import type { Connection } from "../lib/client.ts";
 import { delay, every } from "../lib/clock.ts";
@@ -11,7 +11,8 @@ import type { Logger } from "../lib/log.ts";
 import type { Random } from "../lib/random.ts";
 import { Tunnels } from "./console/tunnels.ts";
 import { grpcControlPlane } from "./control-plane.ts";
-import { describeDomain } from "./describe.ts";
+import { answer } from "./commands.ts";
+import type { CommandTools } from "./commands.ts";
 import type { Doors } from "./door/doors.ts";
 import { doorRefused } from "./door/event.ts";
 import type { EventJournal } from "./event-journal.ts";
@@ -63,6 +64,8 @@ export type AgentParts = {
   endings: Endings;
   store: ReturnType<typeof rememberedStore>;
   settings: InventorySources["settings"];
+  /** Whether there is a way to an address at which another node receives migrations. */
+  probe: CommandTools["probe"];
   bridges: NonNullable<InventorySources["bridges"]>;
   hostname: () => string;
   memoryUri: string | undefined;
@@ -150,7 +153,7 @@ export class Agent {
   }
 
   #stand(signal: AbortSignal): Promise<void> {
-    const { dial, calls, certificates, clock, random, log } = this.#parts;
+    const { dial, calls, certificates, host, probe, clock, random, log } = this.#parts;
     const connect = (): Connection => {
       certificates.look();
       return dial();
@@ -162,7 +165,8 @@ export class Agent {
       withdrawn: ({ vmiUid }: { vmiUid: string }) => this.#machines.withdraw(vmiUid),
       tunnel: (offer: Parameters<Tunnels["accept"]>[0]) => this.#tunnels.accept(offer, signal),
     };
-    return runSessions({ connect, calls, hello: () => this.#hello(), answer: (command) => this.#answer(command), clock, random, log, listener }, signal);
+    const tools = { hypervisor: host.hypervisor, emulator: () => host.emulator(), probe, clock };
+    return runSessions({ connect, calls, hello: () => this.#hello(), answer: (command) => answer(tools, command), clock, random, log, listener }, signal);
   }
 
   #welcome({ nodeName, storeId, sessionId }: { nodeName: string; storeId: string; sessionId: string }): void {
@@ -182,11 +186,6 @@ export class Agent {
       protocolMin: PROTOCOL, protocolMax: PROTOCOL, features: [], nodeUid, boot, agentInstance: this.#instance, agentVersion: VERSION,
       lastAcknowledgedSeq: this.#outbox.acknowledgedSeq,
     };
-  }
-
-  async #answer({ commandId, action }: Command): Promise<CommandResult> {
-    if (action?.$case === "describeDomain") return { commandId, error: "", domain: await describeDomain(this.#parts.host.hypervisor, action.value.domainUuid) };
-    return { commandId, error: "This version of the agent does not know the command", domain: undefined };
   }
 
   async *#events(signal: AbortSignal): AsyncGenerator<HypervisorEvent> {

@@ -45,6 +45,10 @@ export class Host {
     return qemuOwner ?? { uid: process.getuid!(), gid: process.getgid!() };
   }
 
+  async emulator(): Promise<string> {
+    return (await this.#facts()).emulator;
+  }
+
   /** Boots the canary once libvirt has said which emulator it uses. Answers whether something is new. */
   async check(): Promise<boolean> {
     const { emulator, hypervisorVersion } = await this.#facts();

@@ -19,6 +19,7 @@ import { hostBridges } from "./inventory/bridges.ts";
 import { checkKvm } from "./inventory/canary.ts";
 import { renewOver } from "./join/certificates.ts";
 import { CurrentConnection } from "./join/current-connection.ts";
+import { fingerprintsOf } from "./join/fingerprints.ts";
 import { identityFiles, NoIdentity } from "./join/identity-files.ts";
 import { QemuIdentity } from "./join/qemu-identity.ts";
 import { IdentityUpkeep } from "./join/upkeep.ts";
@@ -27,11 +28,15 @@ import { libvirtHypervisor } from "./libvirt/libvirt-hypervisor.ts";
 import { testDriverHypervisor } from "./libvirt/test-driver.ts";
 import { isTestDriver } from "./libvirt/uri.ts";
 import { fileEndings } from "./machine/endings.ts";
+import { probeAddress } from "./preflight/probe.ts";
 import { runCommand } from "./storage/command.ts";
 import { hostStorage } from "./storage/host-storage.ts";
 
 const clock = systemClock;
 const random = systemRandom;
+
+/** Where libvirt lets QEMU receive memory, unless qemu.conf says otherwise. */
+const QEMU_MIGRATION_PORT = 49_152;
 
 /** A silent link is to be noticed before the lease ends. */
 const KEEPALIVE = { "grpc.keepalive_time_ms": 5_000, "grpc.keepalive_timeout_ms": 3_000 };
@@ -81,7 +86,12 @@ await runProgram(async () => {
       get migrationBlocker() {
         return migrationBlocker({ certificate: tls.cert, migration: config.migration }) || qemu.fault;
       },
+      migrationAddress: config.migration?.address ?? "",
+      get migrationAuthorities() {
+        return fingerprintsOf(upkeep.current.pem.migrationCa);
+      },
     },
+    probe: (address) => probeAddress({ address, port: config.migration?.ports?.first ?? QEMU_MIGRATION_PORT }, clock),
     bridges: hostBridges,
     hostname,
     memoryUri: config.migration && memoryUriAt(config.migration),

@@ -10,9 +10,9 @@ import { deadline, delay } from "../lib/clock.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Random } from "../lib/random.ts";
-import { NodeAgentServiceDefinition } from "../gen/drover/agent/v1/agent.ts";
+import { CommandResult, NodeAgentServiceDefinition } from "../gen/drover/agent/v1/agent.ts";
 import type {
-  Assignment, Command, CommandResult, Hello, SessionRequest, SessionResponse, TunnelOffer, Welcome, Withdrawn,
+  Assignment, Command, Hello, SessionRequest, SessionResponse, TunnelOffer, Welcome, Withdrawn,
 } from "../gen/drover/agent/v1/agent.ts";
 import { isRevoked, reasonOf, REVOKED } from "./control-plane.ts";
 
@@ -162,7 +162,7 @@ function receive({ message }: SessionResponse, options: SessionOptions, outgoing
 async function answer(command: Command, { answer, log }: SessionOptions, outgoing: Channel<SessionRequest>): Promise<void> {
   const value = await answer(command).catch((error: unknown): CommandResult => {
     log.debug({ error }, "a command failed");
-    return { commandId: command.commandId, error: (error instanceof Error ? error.message : String(error)).slice(0, 1024), domain: undefined };
+    return CommandResult.create({ commandId: command.commandId, error: (error instanceof Error ? error.message : String(error)).slice(0, 1024) });
   });
   outgoing.offer({ message: { $case: "commandResult", value } });
 }

@@ -42,6 +42,7 @@ export const AUDIT_ROWS: ReadonlyMap<string, AuditRow> = new Map<string, AuditRo
     without: ["UpdateVirtualMachineInstanceMigration"],
   }),
   ...each("v1.MigrationService", MUTATION, "CancelMigration"),
+  ...each("v1.MigrationService", READ, "CheckMigration"),
   ...each("v1.MigrationService", STATUS, "UpdateVirtualMachineInstanceMigrationStatus"),
   ...records({ service: "MigrationPolicyService", one: "MigrationPolicy", many: "MigrationPolicies" }),
   ...records({ service: "NodeService", one: "Node", many: "Nodes" }),

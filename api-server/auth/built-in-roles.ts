@@ -8,7 +8,7 @@ const MACHINES = ["VirtualMachine", "VirtualMachineInstance", "VirtualMachineIns
 
 const viewer: readonly Rule[] = [
   rule(READ, [...MACHINES, "Node", "Namespace", "MigrationPolicy"]),
-  rule(["explain"], ["VirtualMachine"]),
+  rule(["explain", "check-migration"], ["VirtualMachine"]),
 ];
 
 /** Whoever may do everything may also sign certificates for anybody. */

@@ -69,6 +69,7 @@ export const ROWS: ReadonlyMap<string, Row> = new Map<string, Row>([
     without: ["update"],
   }),
   ["/drover.v1.MigrationService/UpdateVirtualMachineInstanceMigrationStatus", "control-plane"],
+  verb("MigrationService/CheckMigration", "check-migration", "VirtualMachine"),
   verb("MigrationService/CancelMigration", "cancel", "VirtualMachineInstanceMigration"),
   ...records({ service: "MigrationPolicyService", kind: "MigrationPolicy", many: "MigrationPolicies", field: "migrationPolicy" }),
   ...records({ service: "NodeService", kind: "Node", many: "Nodes", field: "node" }),

@@ -3,6 +3,7 @@ import type { VirtualMachineInstanceMigration } from "../../gen/drover/v1/migrat
 import type { VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { FailedPrecondition, NotFound } from "../../lib/errors.ts";
+import type { ApiError } from "../../lib/errors.ts";
 import { migrations } from "../kinds/migration.ts";
 import { nodes } from "../kinds/node.ts";
 import { virtualMachineInstances } from "../kinds/virtual-machine-instance.ts";
@@ -29,7 +30,7 @@ export async function admitMigration(
   const spec = migration.spec!;
   const key = { namespace, name: spec.vmiName };
   const [vm, instance] = await Promise.all([objects.find(virtualMachines, key), objects.find(virtualMachineInstances, key)]);
-  if (!instance) throw vm ? notRunning(vm) : new NotFound(`${VMI}/${namespace}/${spec.vmiName}`);
+  if (!instance) throw missingRun(vm, key);
   const [open, sourceNode, targetNode] = await Promise.all([
     openMigrations(objects, instance),
     nodeOf(objects, instance.status?.nodeName ?? ""),
@@ -42,8 +43,11 @@ export async function admitMigration(
   return objects.create(migrations, migration, call);
 }
 
-const notRunning = (vm: VirtualMachine) =>
-  new FailedPrecondition([precondition("NOT_RUNNING", { plural: VM, object: vm }, "The machine has no run")]);
+/** There is nothing to move: no such machine, or one that is off. */
+export function missingRun(vm: VirtualMachine | undefined, { namespace, name }: { namespace: string; name: string }): ApiError {
+  if (!vm) return new NotFound(`${VMI}/${namespace}/${name}`);
+  return new FailedPrecondition([precondition("NOT_RUNNING", { plural: VM, object: vm }, "The machine has no run")]);
+}
 
 const nodeOf = (objects: Objects, name: string) => (name === "" ? undefined : objects.find(nodes, { name }));
 

@@ -6,6 +6,8 @@ const NAME_LENGTH_MAX = 253;
 const POOLS_MAX = 64;
 const NAMES_MAX = 512;
 const FOREIGN_DOMAINS_MAX = 100;
+const ADDRESS_LENGTH_MAX = 64;
+const AUTHORITIES_MAX = 8;
 
 /** Control characters, and the ones that turn the direction of writing. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\u2028\u2029]+/gu;
@@ -29,6 +31,8 @@ export function boundedNodeReport(report: NodeReport): NodeReport {
     kvmMessage: plain(report.kvmMessage),
     hypervisorMessage: plain(report.hypervisorMessage),
     migrationBlocker: plain(report.migrationBlocker),
+    migrationAddress: plain(report.migrationAddress, ADDRESS_LENGTH_MAX),
+    migrationAuthorities: names(report.migrationAuthorities, AUTHORITIES_MAX),
     hostCpuModel: plain(report.hostCpuModel, NAME_LENGTH_MAX),
     machineTypes: names(report.machineTypes),
     machineAliases: Object.fromEntries(

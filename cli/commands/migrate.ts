@@ -1,14 +1,15 @@
 /** `migrate` and `migration cancel`: live moves, watched to their end. */
 import { CancelOutcome, MigrationServiceDefinition } from "../../gen/drover/v1/migration.ts";
-import type { VirtualMachineInstanceMigration } from "../../gen/drover/v1/migration.ts";
+import type { CheckMigrationRequest, VirtualMachineInstanceMigration } from "../../gen/drover/v1/migration.ts";
 import { command, duration, text, toggle } from "../command.ts";
-import { UsageError } from "../failure.ts";
+import { CommandFailed, UsageError } from "../failure.ts";
 import { migrations } from "../kinds/migration.ts";
 import { word } from "../kinds/kind.ts";
+import { checkData, checkLines } from "../migration-check.ts";
 import { migrated, progressLine } from "../migration-state.ts";
 import { ObjectClient } from "../objects.ts";
 import type { Key } from "../objects.ts";
-import { objectName, printObject } from "../print.ts";
+import { jsonText, objectName, printObject } from "../print.ts";
 import { mutate } from "../session.ts";
 import type { Session } from "../session.ts";
 import { waitFor } from "../wait.ts";
@@ -21,16 +22,16 @@ export const migrate = command({
   flags: {
     to: text("--to <node>", "node to move to; the scheduler chooses when absent"),
     labels: text("-l, --selector <labels>", 'labels that the target must carry, such as "zone=b"'),
-    check: toggle("--check", "say whether it could be moved, and do nothing"),
+    check: toggle("--check", "say where it could be moved to, what it would take, and do nothing; fails when nowhere"),
     wait: toggle("--wait", "return when the migration has ended"),
     timeout: duration("--timeout <duration>", "how long to wait", WAIT_MS),
   },
   async run({ args, flags, session }) {
     const key = { namespace: session.namespace, name: args[0]!.replace(/^(vm|virtualmachine)\//, "") };
     const added = { targetNode: flags.to ?? "", addedNodeSelector: labelsOf(flags.labels) };
+    if (flags.check) return check(session, { ...key, ...added });
     const { migration } = await mutate(session, (requestId, signal) =>
-      machinesOf(session).migrateVirtualMachine({ ...key, ...added, requestId, validateOnly: flags.check }, { signal }));
-    if (flags.check) return session.out.line(`virtualmachine/${key.name} can be moved`);
+      machinesOf(session).migrateVirtualMachine({ ...key, ...added, requestId, validateOnly: false }, { signal }));
     if (!flags.wait) return show(session, migration!, "requested");
     return watchMigration(session, migration!, { machine: key, timeoutMs: flags.timeout });
   },
@@ -40,6 +41,14 @@ function labelsOf(selector: string | undefined): Record<string, string> {
   const pairs = (selector ?? "").split(",").filter(Boolean).map((pair) => /^([^=!\s]+)=([^=\s]*)$/.exec(pair.trim()));
   if (pairs.includes(null)) throw new UsageError("--selector must be labels such as zone=b,disk=ssd");
   return Object.fromEntries(pairs.map((pair) => [pair![1]!, pair![2]!]));
+}
+
+/** The answer first: that there is no target is the command's failure. */
+async function check({ connection, out, signal }: Session, request: CheckMigrationRequest): Promise<void> {
+  const answer = await connection.client(MigrationServiceDefinition).checkMigration(request, { signal });
+  if (out.format === "json") out.line(jsonText(checkData(answer), 4));
+  else out.lines(checkLines(request.name, answer));
+  if (answer.chosenNode === "") throw new CommandFailed(`virtualmachine/${request.name}: no node can take it now`);
 }
 
 type WatchOptions = { machine: Key; timeoutMs: number };

@@ -5,6 +5,7 @@ import type { ResolvedHardware } from "../../gen/drover/v1/virtual_machine_insta
 import { capacityOf } from "../capacity.ts";
 import type { Demand } from "../capacity.ts";
 import type { Load } from "./load.ts";
+import type { Measured } from "./measured.ts";
 
 /** What is to be placed. */
 export type Wanted = {
@@ -18,6 +19,10 @@ export type Wanted = {
   targetNode?: string | undefined;
   addedNodeSelector?: Record<string, string> | undefined;
   inboundPerNode?: number | undefined;
+  /** What nodes answered, by the name of the target; absent where nobody was asked. */
+  measured?: ReadonlyMap<string, Measured> | undefined;
+  /** Wall time, for what ends by the calendar. */
+  now?: Date | undefined;
   /** Images that exist already, with the ids of the pools that have them. */
   disks?: readonly { pool: string; poolIds: readonly string[] }[] | undefined;
 };

@@ -8,10 +8,14 @@ import type { Check } from "../../gen/drover/v1/preflight.ts";
 import type { Candidate, Snapshot, Wanted } from "./candidate.ts";
 import { blocks, checksOf, findingsOf } from "./finding.ts";
 import type { Finding, Table } from "./finding.ts";
+import { MEASURED } from "./measured.ts";
+import type { Measured } from "./measured.ts";
 import { nodeFindings, PRESENCE, REPORTED } from "./node.ts";
 import { ASKED, isSource, ROOM } from "./room.ts";
 import type { RoomInput } from "./room.ts";
 import { scoreOf } from "./scores.ts";
+import { TRUST } from "./trust.ts";
+import type { TrustInput } from "./trust.ts";
 
 /** Everything against the node, what it is like before what was asked for and what is free on it. */
 export function* findings(candidate: Candidate, wanted: Wanted): Generator<Finding> {
@@ -20,14 +24,18 @@ export function* findings(candidate: Candidate, wanted: Wanted): Generator<Findi
   if (isSource(candidate, wanted)) return yield* findingsOf<RoomInput>(ASKED, input);
   const { instance, hardware, sourceNode, purpose } = wanted;
   yield* nodeFindings({ instance, hardware, node: candidate.node, sourceNode, purpose });
+  yield* findingsOf<TrustInput>(TRUST, { node: candidate.node, ...wanted });
   yield* findingsOf<RoomInput>(ASKED, input);
   yield* findingsOf<RoomInput>(ROOM, input);
+  const measured = wanted.measured?.get(candidate.name);
+  if (measured) yield* findingsOf<Measured>(MEASURED, measured);
 }
 
 /** Every check by name, those that passed too. What is over without anybody's doing only makes the machine wait. */
 export function candidateChecks(candidate: Candidate, wanted: Wanted): Check[] {
   const found = [...findings(candidate, wanted)].map((finding) => (finding.passing ? { ...finding, verdict: CheckVerdict.WARN } as const : finding));
-  return checksOf([PRESENCE, REPORTED, ASKED, ROOM] as readonly Table<never>[], found);
+  const tables: readonly Table<never>[] = [PRESENCE, REPORTED, TRUST, ASKED, ROOM, ...(wanted.measured?.has(candidate.name) ? [MEASURED] : [])];
+  return checksOf(tables, found);
 }
 
 /** `reasons` counts the nodes that do not fit by the first reason against each. */

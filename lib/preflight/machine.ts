@@ -4,12 +4,14 @@ import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
 import type { Condition } from "../../gen/drover/v1/meta.ts";
 import { NodeSessionState } from "../../gen/drover/v1/node.ts";
 import type { Node } from "../../gen/drover/v1/node.ts";
-import { CheckReason } from "../../gen/drover/v1/preflight.ts";
+import { CheckReason, CheckVerdict } from "../../gen/drover/v1/preflight.ts";
+import type { Check } from "../../gen/drover/v1/preflight.ts";
 import type { VirtualMachineInstanceSpec } from "../../gen/drover/v1/machine.ts";
 import { Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import { findingsOf } from "./finding.ts";
+import { checksOf, findingsOf } from "./finding.ts";
 import type { Finding, Row } from "./finding.ts";
+import type { Answer } from "./measured.ts";
 
 export type MachineInput = {
   instance: VirtualMachineInstance;
@@ -18,6 +20,10 @@ export type MachineInput = {
   /** Names of its migrations that have not ended. */
   open: readonly string[];
   sourceNode: Node | undefined;
+  /** Open migrations away from its node, and how many there may be. */
+  outbound?: { open: number; slots: number } | undefined;
+  /** Of the running domain, as its agent answered; absent where nobody was asked. */
+  hostDevices?: Answer<readonly string[]> | undefined;
 };
 
 /** `cpuModel` as resolved for the run. */
@@ -97,7 +103,36 @@ export const MACHINE = {
         ? `The agent of "${instance.status.nodeName}" is not connected`
         : undefined,
   },
+  "the machine has a device of its host": {
+    name: "host-devices",
+    reason: CheckReason.HOST_DEVICE,
+    fault: ({ hostDevices }) =>
+      hostDevices && "known" in hostDevices && hostDevices.known.length > 0
+        ? `The running domain has devices of its host: ${hostDevices.known.join(", ")}`
+        : undefined,
+  },
+  "the running domain was not looked at": {
+    name: "host-devices",
+    reason: CheckReason.NOT_KNOWN,
+    fault: ({ hostDevices }) =>
+      hostDevices && "unknown" in hostDevices ? { verdict: CheckVerdict.WARN, message: `not known: ${hostDevices.unknown}` } : undefined,
+  },
+  "too many outgoing migrations": {
+    name: "outbound-slots",
+    reason: CheckReason.OUTBOUND_SLOTS,
+    fault: ({ outbound }) =>
+      outbound && outbound.open >= outbound.slots
+        ? { verdict: CheckVerdict.WARN, message: `${outbound.open} migrations leave its node already: this one would wait in the queue` }
+        : undefined,
+  },
 } as const satisfies Record<string, Row<MachineInput>>;
+
+/** Every check by name, with what ties the machine to its node one by one. */
+export function machineChecks(input: MachineInput): Check[] {
+  const { spec, status } = input.instance;
+  const blockers = spec ? blockersOf({ spec, cpuModel: status?.hardware?.cpuModel ?? "" }) : [];
+  return checksOf([MACHINE, BLOCKERS], [...machineFindings(input), ...blockers]);
+}
 
 export const machineFindings = (input: MachineInput): Finding[] => [...findingsOf<MachineInput>(MACHINE, input)];
 

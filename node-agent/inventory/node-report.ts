@@ -22,6 +22,10 @@ export type NodeSettings = {
   allowEmulation: boolean;
   /** Why the node can receive no migration, by its configuration; empty when it can. */
   migrationBlocker: string;
+  /** Where it receives them; empty when nowhere. */
+  migrationAddress: string;
+  /** By whom QEMU knows other hosts, its own certificate's signer first. */
+  migrationAuthorities: string[];
 };
 
 const FOREIGN_DOMAINS_MAX = 100;

@@ -137,9 +137,7 @@ export const migrateFlag = {
 } as const;
 
 /** virDomainAbortJobFlagsValues */
-export const abortJobFlag = {
-  POSTCOPY: 1,
-} as const;
+export const abortJobFlag = { POSTCOPY: 1 } as const;
 
 /** virDomainUndefineFlagsValues */
 export const undefineFlag = {
@@ -153,47 +151,40 @@ export const undefineFlag = {
 } as const;
 
 /** virDomainXMLFlags */
-export const xmlFlag = {
-  SECURE: 1,
-  INACTIVE: 2,
-  UPDATE_CPU: 4,
-  MIGRATABLE: 8,
-} as const;
+export const xmlFlag = { SECURE: 1, INACTIVE: 2, UPDATE_CPU: 4, MIGRATABLE: 8 } as const;
 
 /** virDomainModificationImpact */
-export const affectFlag = {
-  CURRENT: 0,
-  LIVE: 1,
-  CONFIG: 2,
-} as const;
+export const affectFlag = { CURRENT: 0, LIVE: 1, CONFIG: 2 } as const;
 
 /** virConnectListAllNetworksFlags */
-export const listNetworksFlag = {
-  INACTIVE: 1,
-  ACTIVE: 2,
-  PERSISTENT: 4,
-  TRANSIENT: 8,
-  AUTOSTART: 16,
-  NO_AUTOSTART: 32,
+export const listNetworksFlag = { INACTIVE: 1, ACTIVE: 2, PERSISTENT: 4, TRANSIENT: 8, AUTOSTART: 16, NO_AUTOSTART: 32 } as const;
+
+/** virConnectCompareCPUFlags */
+export const compareCpuFlag = { FAIL_INCOMPATIBLE: 1, VALIDATE_XML: 2 } as const;
+
+/** virDomainStatsTypes */
+export const statsGroup = {
+  STATE: 1,
+  CPU_TOTAL: 2,
+  BALLOON: 4,
+  VCPU: 8,
+  INTERFACE: 16,
+  BLOCK: 32,
+  PERF: 64,
+  IOTHREAD: 128,
+  MEMORY: 256,
+  DIRTYRATE: 512,
+  VM: 1024,
 } as const;
+
+/** virDomainDirtyRateStatus */
+export const dirtyRateStatus = { UNSTARTED: 0, MEASURING: 1, MEASURED: 2 } as const;
 
 /** virDomainMetadataType */
-export const metadataType = {
-  DESCRIPTION: 0,
-  TITLE: 1,
-  ELEMENT: 2,
-} as const;
+export const metadataType = { DESCRIPTION: 0, TITLE: 1, ELEMENT: 2 } as const;
 
 /** virTypedParameterType */
-export const parameterType = {
-  INT: 1,
-  UINT: 2,
-  LLONG: 3,
-  ULLONG: 4,
-  DOUBLE: 5,
-  BOOLEAN: 6,
-  STRING: 7,
-} as const;
+export const parameterType = { INT: 1, UINT: 2, LLONG: 3, ULLONG: 4, DOUBLE: 5, BOOLEAN: 6, STRING: 7 } as const;
 
 /** virDomainEventID */
 export const eventId = {
@@ -227,14 +218,7 @@ export const eventId = {
 } as const;
 
 /** virDomainJobType */
-export const jobType = {
-  NONE: 0,
-  BOUNDED: 1,
-  UNBOUNDED: 2,
-  COMPLETED: 3,
-  FAILED: 4,
-  CANCELLED: 5,
-} as const;
+export const jobType = { NONE: 0, BOUNDED: 1, UNBOUNDED: 2, COMPLETED: 3, FAILED: 4, CANCELLED: 5 } as const;
 
 /** virDomainJobOperation */
 export const jobOperation = {
@@ -252,55 +236,25 @@ export const jobOperation = {
 } as const;
 
 /** virDomainEventDefinedDetailType */
-export const definedDetail = {
-  ADDED: 0,
-  UPDATED: 1,
-  RENAMED: 2,
-  FROM_SNAPSHOT: 3,
-} as const;
+export const definedDetail = { ADDED: 0, UPDATED: 1, RENAMED: 2, FROM_SNAPSHOT: 3 } as const;
 
 /** virDomainEventStartedDetailType */
-export const startedDetail = {
-  BOOTED: 0,
-  MIGRATED: 1,
-  RESTORED: 2,
-  FROM_SNAPSHOT: 3,
-  WAKEUP: 4,
-} as const;
+export const startedDetail = { BOOTED: 0, MIGRATED: 1, RESTORED: 2, FROM_SNAPSHOT: 3, WAKEUP: 4 } as const;
 
 /** virDomainEventResumedDetailType */
-export const resumedDetail = {
-  UNPAUSED: 0,
-  MIGRATED: 1,
-  FROM_SNAPSHOT: 2,
-  POSTCOPY: 3,
-  POSTCOPY_FAILED: 4,
-} as const;
+export const resumedDetail = { UNPAUSED: 0, MIGRATED: 1, FROM_SNAPSHOT: 2, POSTCOPY: 3, POSTCOPY_FAILED: 4 } as const;
 
 /** virStreamFlags */
-export const streamFlag = {
-  NONBLOCK: 1,
-} as const;
+export const streamFlag = { NONBLOCK: 1 } as const;
 
 /** virStreamEventType */
-export const streamEvent = {
-  READABLE: 1,
-  WRITABLE: 2,
-  ERROR: 4,
-  HANGUP: 8,
-} as const;
+export const streamEvent = { READABLE: 1, WRITABLE: 2, ERROR: 4, HANGUP: 8 } as const;
 
 /** virDomainConsoleFlags */
-export const consoleFlag = {
-  FORCE: 1,
-  SAFE: 2,
-} as const;
+export const consoleFlag = { FORCE: 1, SAFE: 2 } as const;
 
 /** virConnectDomainEventAgentLifecycleState */
-export const agentState = {
-  CONNECTED: 1,
-  DISCONNECTED: 2,
-} as const;
+export const agentState = { CONNECTED: 1, DISCONNECTED: 2 } as const;
 
 /** virDomainState, by number. */
 export const stateNames = ["nostate", "running", "blocked", "paused", "shutdown", "shutoff", "crashed", "pmsuspended"] as const;

@@ -18,6 +18,9 @@ const NUMBERS = {
   xmlFlag: ["virDomainXMLFlags", "VIR_DOMAIN_XML_"],
   affectFlag: ["virDomainModificationImpact", "VIR_DOMAIN_AFFECT_"],
   listNetworksFlag: ["virConnectListAllNetworksFlags", "VIR_CONNECT_LIST_NETWORKS_"],
+  compareCpuFlag: ["virConnectCompareCPUFlags", "VIR_CONNECT_COMPARE_CPU_"],
+  statsGroup: ["virDomainStatsTypes", "VIR_DOMAIN_STATS_"],
+  dirtyRateStatus: ["virDomainDirtyRateStatus", "VIR_DOMAIN_DIRTYRATE_"],
   metadataType: ["virDomainMetadataType", "VIR_DOMAIN_METADATA_"],
   parameterType: ["virTypedParameterType", "VIR_TYPED_PARAM_"],
   eventId: ["virDomainEventID", "VIR_DOMAIN_EVENT_ID_"],
@@ -60,6 +63,8 @@ const STRINGS = {
   jobField: "VIR_DOMAIN_JOB_",
 } as const;
 
+const LINE_LENGTH = 140;
+
 type Description = { enums: Entry[]; macros: { name: string; string?: string }[] };
 
 function read(path: string): Description {
@@ -82,6 +87,12 @@ function entries({ enums }: Description, type: string, prefix: string): { name: 
   return found;
 }
 
+/** On one line where it fits. */
+function table(name: string, rows: readonly string[]): string[] {
+  const line = `export const ${name} = { ${rows.join(", ")} } as const;`;
+  return line.length <= LINE_LENGTH ? [line] : [`export const ${name} = {`, ...rows.map((row) => `  ${row},`), "} as const;"];
+}
+
 const word = (name: string) => name.toLowerCase().replaceAll("_", "-");
 
 /** Words by position; a hole in the numbering would shift every later word, so it is refused. */
@@ -99,8 +110,8 @@ export function generate(description: Description): string {
     "",
   ];
   for (const [name, [type, prefix]] of Object.entries(NUMBERS)) {
-    const rows = entries(description, type, prefix).map((entry) => `  ${entry.name}: ${entry.value},`);
-    lines.push(`/** ${type} */`, `export const ${name} = {`, ...rows, "} as const;", "");
+    const rows = entries(description, type, prefix).map((entry) => `${entry.name}: ${entry.value}`);
+    lines.push(`/** ${type} */`, ...table(name, rows), "");
   }
   for (const [name, [type, prefix]] of Object.entries(WORDS)) {
     lines.push(`/** ${type}, by number. */`, `export const ${name} = ${words(description, type, prefix)} as const;`, "");

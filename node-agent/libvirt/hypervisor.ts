@@ -71,6 +71,13 @@ export type HostInventory = {
   qemuOwner?: { uid: number; gid: number };
 };
 
+/** A CPU in libvirt's XML, and what would run the guest that has it. */
+export type CpuQuestion = { cpuXml: string; emulator: string; architecture: string; machineType: string; domainType: string };
+/** `message` says what is missing. */
+export type CpuVerdict = { compatible: boolean; message: string };
+/** What is not known is absent. */
+export type MemoryLoad = { residentBytes?: number; dirtyBytesPerSecond?: number };
+
 export type MigrateOptions = {
   /** libvirt URI of the target's daemon. */
   destinationUri: string;
@@ -166,6 +173,11 @@ export interface Hypervisor {
   setMigrationSpeed(uuid: string, mebibytesPerSecond: number): Promise<void>;
   /** How long the switch-over may take; while a migration runs it holds for that one. */
   setMaxDowntime(uuid: string, milliseconds: number): Promise<void>;
+  /** Whether guests with a CPU can run here; `unsupported` by hypervisors without processors. */
+  compareCpu(question: CpuQuestion): Promise<CpuVerdict>;
+  /** Begins to measure, by samples, how much of its memory the guest changes; `memoryLoad` has the result when the time is over. */
+  startDirtyRate(uuid: string, seconds: number): Promise<void>;
+  memoryLoad(uuid: string): Promise<MemoryLoad>;
   /**
    * Opens the first serial console, which must be a `pty`: libvirt streams no other. Only one can have it at a time:
    * without `force` a second one is refused, with it the first one is cut off.

@@ -6,7 +6,7 @@ import { Driver } from "./driver.ts";
 import { EventQueue } from "./event-queue.ts";
 import { Gate } from "./gate.ts";
 import { HypervisorError } from "./hypervisor.ts";
-import type { ConsoleStream, Hypervisor, HypervisorEvent, LaunchOptions, MigrateOptions } from "./hypervisor.ts";
+import type { ConsoleStream, CpuQuestion, Hypervisor, HypervisorEvent, LaunchOptions, MigrateOptions } from "./hypervisor.ts";
 import type { OperationName, Operations } from "./protocol.ts";
 import { CALL_CLASS, CONCURRENCY } from "./supervision.ts";
 import type { CallClass } from "./supervision.ts";
@@ -82,6 +82,9 @@ export class LibvirtHypervisor implements Hypervisor {
   setMigrationSpeed = (uuid: string, mebibytesPerSecond: number) =>
     this.#call("setMigrationSpeed", { uuid, mebibytesPerSecond });
   setMaxDowntime = (uuid: string, milliseconds: number) => this.#call("setMaxDowntime", { uuid, milliseconds });
+  compareCpu = (question: CpuQuestion) => this.#call("compareCpu", question);
+  startDirtyRate = (uuid: string, seconds: number) => this.#call("startDirtyRate", { uuid, seconds });
+  memoryLoad = (uuid: string) => this.#call("memoryLoad", { uuid });
 
   openConsole(uuid: string, { force = false }: { force?: boolean } = {}): Promise<ConsoleStream> {
     return this.#through("openConsole", (host) => this.#options.driver.openConsole(host, { uuid, force }));

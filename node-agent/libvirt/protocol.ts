@@ -3,7 +3,7 @@
  * that the agent chose; a real node has one, a fleet of test hosts has many.
  */
 import type {
-  Domain, HostInventory, HypervisorErrorKind, HypervisorEvent, JobStats, LaunchOptions, MigrateOptions,
+  CpuQuestion, CpuVerdict, Domain, HostInventory, HypervisorErrorKind, HypervisorEvent, JobStats, LaunchOptions, MemoryLoad, MigrateOptions,
 } from "./hypervisor.ts";
 
 type Of<Arguments, Result> = { arguments: Arguments; result: Result };
@@ -32,6 +32,9 @@ export type Operations = {
   abortJob: Of<OnDomain & { postCopy?: true }, void>;
   setMigrationSpeed: Of<OnDomain & { mebibytesPerSecond: number }, void>;
   setMaxDowntime: Of<OnDomain & { milliseconds: number }, void>;
+  compareCpu: Of<CpuQuestion, CpuVerdict>;
+  startDirtyRate: Of<OnDomain & { seconds: number }, void>;
+  memoryLoad: Of<OnDomain, MemoryLoad>;
   /** Under a number of the agent's. Its end is told by `stream-ended`, unless it could not be opened at all. */
   openConsole: Of<OnDomain & { stream: number; force: boolean; creditBytes: number }, void>;
 };

@@ -26,6 +26,9 @@ export const CALL_CLASS = {
   abortJob: "job",
   setMigrationSpeed: "job",
   setMaxDowntime: "job",
+  compareCpu: "change",
+  startDirtyRate: "change",
+  memoryLoad: "change",
   openConsole: "job",
 } as const satisfies Record<OperationName, CallClass>;
 

@@ -101,6 +101,12 @@ export class Lane {
     return this.#call(name, [domain.address, ...args]);
   }
 
+  /** A call on several domains, as an array that ends with nothing. */
+  onDomains(name: RemoteCall, domains: readonly DomainHandle[], ...args: unknown[]): Promise<unknown> {
+    if (domains.some(({ lane }) => lane !== this)) throw new TypeError(`Cannot call ${name}: a domain's handle is of another lane`);
+    return this.#call(name, [[...domains.map(({ address }) => address), null], ...args]);
+  }
+
   /** A call on a stream of this lane. Answers WOULD_BLOCK where that is what libvirt says. */
   onStream(name: RemoteCall, stream: Pointer, ...args: unknown[]): Promise<unknown> {
     return this.#call(name, [stream, ...args], WOULD_BLOCK);

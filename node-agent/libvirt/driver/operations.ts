@@ -6,6 +6,7 @@ import type { Connection } from "./connection.ts";
 import { create, define, findByName, get, launch, list, setMetadata, withDomain } from "./domains.ts";
 import { inventory } from "./inventory.ts";
 import { job, migrate } from "./migration.ts";
+import { compareCpu, memoryLoad, startDirtyRate } from "./suitability.ts";
 import type { RemoteCall } from "./symbols.ts";
 
 type Run<K extends OperationName> = (
@@ -51,6 +52,9 @@ export const operations: { [K in OperationName]: Run<K> } = {
   setMigrationSpeed: (connection, { uuid, mebibytesPerSecond }) =>
     simple(connection, uuid, "virDomainMigrateSetMaxSpeed", mebibytesPerSecond, 0),
   setMaxDowntime: (connection, { uuid, milliseconds }) => simple(connection, uuid, "virDomainMigrateSetMaxDowntime", milliseconds, 0),
+  compareCpu: (connection, question) => connection.change((lane) => compareCpu(lane, question)),
+  startDirtyRate: (connection, { uuid, seconds }) => connection.change((lane) => startDirtyRate(lane, uuid, seconds)),
+  memoryLoad: (connection, { uuid }) => connection.change((lane) => memoryLoad(lane, uuid)),
   openConsole: (connection, opening) => connection.openConsole(opening),
 };
 

@@ -70,6 +70,10 @@ export const REMOTE = {
   virDomainAbortJob: "int virDomainAbortJob(virDomain *domain)",
   virDomainAbortJobFlags: "int virDomainAbortJobFlags(virDomain *domain, uint flags)",
   virDomainMigrateStartPostCopy: "int virDomainMigrateStartPostCopy(virDomain *domain, uint flags)",
+  virConnectCompareHypervisorCPU:
+    "int virConnectCompareHypervisorCPU(virConnect *connection, const char *emulator, const char *arch, const char *machine, const char *type, const char *xml, uint flags)",
+  virDomainStartDirtyRateCalc: "int virDomainStartDirtyRateCalc(virDomain *domain, int seconds, uint flags)",
+  virDomainListGetStats: "int virDomainListGetStats(virDomain **domains, uint stats, _Out_ void **records, uint flags)",
   virDomainOpenConsole: "int virDomainOpenConsole(virDomain *domain, const char *device, virStream *stream, uint flags)",
   virStreamNew: "virStream *virStreamNew(virConnect *connection, uint flags)",
   virStreamRecv: "int virStreamRecv(virStream *stream, void *data, size_t length)",
@@ -100,6 +104,7 @@ export const LOCAL = {
   virDomainGetUUIDString: "int virDomainGetUUIDString(virDomain *domain, _Out_ uint8_t *uuid)",
   virTypedParamsAddFromString:
     "int virTypedParamsAddFromString(_Inout_ void **params, _Inout_ int *count, _Inout_ int *max, const char *name, int type, const char *value)",
+  virDomainStatsRecordListFree: "void virDomainStatsRecordListFree(void *records)",
   virTypedParamsFree: "void virTypedParamsFree(void *params, int count)",
 } as const;
 

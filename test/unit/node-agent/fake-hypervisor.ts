@@ -3,7 +3,7 @@ import { droverElement } from "../../../node-agent/libvirt/metadata.ts";
 import { HypervisorError } from "../../../node-agent/libvirt/hypervisor.ts";
 import { refuseOthers } from "../../../node-agent/libvirt/others.ts";
 import type {
-  ConsoleStream, Domain, DomainState, HostInventory, Hypervisor, HypervisorEvent, JobStats, LaunchOptions, LifecycleEvent, MigrateOptions,
+  ConsoleStream, CpuQuestion, CpuVerdict, Domain, DomainState, HostInventory, Hypervisor, HypervisorEvent, JobStats, LaunchOptions, LifecycleEvent, MemoryLoad, MigrateOptions,
 } from "../../../node-agent/libvirt/hypervisor.ts";
 
 type Entry = Domain & { xml: string };
@@ -18,6 +18,9 @@ export class FakeHypervisor implements Hypervisor {
   /** What happens while a look is on its way back. */
   onLook: () => void = () => undefined;
   job_: JobStats = { kind: "none" };
+  cpuAsked: CpuQuestion | undefined;
+  cpu: CpuVerdict = { compatible: true, message: "" };
+  load: MemoryLoad = {};
   /** What a shut-down request does to the guest. */
   onShutdown: (uuid: string) => void = (uuid) => this.end(uuid, "shutdown");
   migration: (options: MigrateOptions) => Promise<void> = () => Promise.resolve();
@@ -143,6 +146,22 @@ export class FakeHypervisor implements Hypervisor {
     this.#note("migrate");
     this.#entry(uuid);
     await this.migration(options);
+  }
+
+  compareCpu(question: CpuQuestion): Promise<CpuVerdict> {
+    this.#note("compareCpu");
+    this.cpuAsked = question;
+    return Promise.resolve(this.cpu);
+  }
+
+  startDirtyRate(uuid: string): Promise<void> {
+    this.#note("startDirtyRate");
+    this.#entry(uuid);
+    return Promise.resolve();
+  }
+
+  memoryLoad(): Promise<MemoryLoad> {
+    return Promise.resolve(this.load);
   }
 
   async job(): Promise<JobStats> {

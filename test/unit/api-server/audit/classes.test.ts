@@ -29,7 +29,7 @@ describe("the table of what is audited", () => {
     const left = [...AUDIT_ROWS].flatMap(([rpc, row]) => ("not" in row ? [[rpc, row.not] as const] : []));
     for (const [rpc, why] of left) assert.ok(why.length > 20, rpc);
     const others = left.map(([rpc]) => rpc.slice(rpc.lastIndexOf("/") + 1)).filter((name) => !/^(Get|List|Watch)|^Update\w+Status$/.test(name));
-    assert.deepEqual(others.sort(), ["Attach", "CheckAccess", "Claim", "ExplainVirtualMachine", "Lead", "LookupMachine", "PlanDrain", "RecordEvents", "Renew", "Report", "Session", "VerifyAudit", "WhoAmI"]);
+    assert.deepEqual(others.sort(), ["Attach", "CheckAccess", "CheckMigration", "Claim", "ExplainVirtualMachine", "Lead", "LookupMachine", "PlanDrain", "RecordEvents", "Renew", "Report", "Session", "VerifyAudit", "WhoAmI"]);
   });
 
   it("records events that users write, and not those by which Drover's own programs tell what they did", () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { AssignmentRole, AttachRequest } from "../../../../gen/drover/agent/v1/agent.ts";
+import { AssignmentRole, AttachRequest, CommandResult } from "../../../../gen/drover/agent/v1/agent.ts";
 import type { Hello, SessionResponse } from "../../../../gen/drover/agent/v1/agent.ts";
 import { CloudInitNoCloud, VirtualMachineVolume } from "../../../../gen/drover/v1/machine.ts";
 import type { VirtualMachineInstance } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
@@ -214,8 +214,8 @@ describe("commands", () => {
     const clock = new ManualClock();
     const to = session();
     const [first, late, cut] = ["1", "2", "3"].map((id) => to.command(id, describe_, { clock, timeoutMs: 3_000 }));
-    to.answered({ commandId: "unknown", error: "", domain: undefined });
-    to.answered({ commandId: "1", error: "no", domain: undefined });
+    to.answered(CommandResult.create({ commandId: "unknown" }));
+    to.answered(CommandResult.create({ commandId: "1", error: "no" }));
     assert.equal((await first!).error, "no");
     const third = to.command("4", describe_, { clock, timeoutMs: 9_000 });
     clock.pass(3_000);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ClientError, Status } from "nice-grpc";
 import { NodeAgentServiceDefinition, SessionRequest } from "../../../../gen/drover/agent/v1/agent.ts";
-import type { DomainDescription, SessionResponse } from "../../../../gen/drover/agent/v1/agent.ts";
+import type { CommandResult, DomainDescription, SessionResponse } from "../../../../gen/drover/agent/v1/agent.ts";
 import { EventServiceDefinition } from "../../../../gen/drover/v1/event.ts";
 import { MigrationServiceDefinition } from "../../../../gen/drover/v1/migration.ts";
 import { NodeReport, NodeServiceDefinition } from "../../../../gen/drover/v1/node.ts";
@@ -109,7 +109,10 @@ export class Agent {
     return message.value as never;
   }
   answer(commandId: string, domain: DomainDescription, error = ""): void {
-    this.#requests.offer(SessionRequest.create({ message: { $case: "commandResult", value: { commandId, error, domain } } }));
+    this.result({ commandId, domain, error });
+  }
+  result(result: Partial<CommandResult>): void {
+    this.#requests.offer(SessionRequest.create({ message: { $case: "commandResult", value: result } }));
   }
   leave(): void {
     this.#abort.abort();

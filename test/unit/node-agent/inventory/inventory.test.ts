@@ -14,7 +14,7 @@ describe("Inventory", () => {
     const inventory = new Inventory({
       hypervisor: { inventory: () => (fault ? Promise.reject(fault) : Promise.resolve(HOST)) },
       storage: { pools: () => Promise.resolve([NodePool.create({ name: "main" })]) },
-      settings: { reservedMemoryBytes: 0, allowEmulation: false, migrationBlocker: "not configured" },
+      settings: { reservedMemoryBytes: 0, allowEmulation: false, migrationBlocker: "not configured", migrationAddress: "10.0.0.1", migrationAuthorities: ["aa"] },
       kvm: () => ({ state: KvmState.NOT_RUN, message: "" }),
       foreignDomains: () => ["x"],
       bridges: () => Promise.resolve(["br0"]),

@@ -20,7 +20,7 @@ export const HOST: HostInventory = {
 };
 const GIBIBYTE = 2 ** 30;
 const pool = (change: Partial<NodePool> = {}) => NodePool.create({ name: "main", id: "1", capacityBytes: 100 * GIBIBYTE, availableBytes: 50 * GIBIBYTE, ...change });
-const SETTINGS = { reservedMemoryBytes: 512, allowEmulation: true, migrationBlocker: "" };
+const SETTINGS = { reservedMemoryBytes: 512, allowEmulation: true, migrationBlocker: "", migrationAddress: "10.0.0.1", migrationAuthorities: ["aa"] };
 const report = (change: Partial<Seen> = {}) =>
   nodeReport(
     { host: HOST, hypervisorFault: undefined, hostname: "a", kvm: { state: KvmState.FAILED, message: "no" }, pools: [pool()], bridges: ["br1", "br0"], foreignDomains: [], ...change },
