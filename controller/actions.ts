@@ -33,6 +33,11 @@ export type Action =
   | { do: "free-volume"; volume: VolumeRecord }
   /** One that is refused is remembered as that, and holds up nothing that comes after. */
   | { do: "create-migration"; migration: Migration }
+  /** The bytes are there, after the same look. */
+  | { do: "settle-volume"; volume: VolumeRecord }
+  /** They are not, after the same look: from now on the node may remove what it still has there. */
+  | { do: "vacate-volume"; volume: VolumeRecord; migrationUid: string }
+  | { do: "delete-volume"; volume: VolumeRecord }
   | { do: "put-migration"; migration: Migration }
   | { do: "delete-migration"; migration: Migration }
   | { do: "put-node"; node: NodeRecord }

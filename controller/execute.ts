@@ -8,15 +8,18 @@ import {
   ReleaseVirtualMachineInstanceRequest,
 } from "../gen/drover/v1/virtual_machine_instance.ts";
 import { isEnded } from "../lib/drain/record.ts";
+import { DeleteVolumeRequest, VolumeState } from "../gen/drover/v1/volume.ts";
+import type { VolumeStatus } from "../gen/drover/v1/volume.ts";
 import type { Execute } from "./actions.ts";
 import type { Clients } from "./api.ts";
 import type { Caches } from "./context.ts";
 import type { Refusals } from "./drain/refusals.ts";
 import type { Notices } from "./events.ts";
 import { instanceOf, machineOf, migrationOf, nodeOf, volumeOf } from "./objects.ts";
-import type { Instance, Named } from "./objects.ts";
+import type { Instance, Named, VolumeRecord } from "./objects.ts";
 import { owns } from "./virtual-machine/decide.ts";
-import { isHeld } from "./volume/decide.ts";
+import { fateOf } from "./volume/decide.ts";
+import type { Fate } from "./volume/decide.ts";
 
 /** The world is not as the decision had it: the key runs again, on what has come in by then. */
 export class OutOfDate extends Error {
@@ -105,8 +108,30 @@ function instanceActions(clients: Clients, caches: Caches): Pick<Execute, "delet
   };
 }
 
-function volumeActions(clients: Clients, caches: Caches): Pick<Execute, "hold-volume" | "free-volume"> {
+type VolumeActions = Pick<Execute, "hold-volume" | "free-volume" | "settle-volume" | "vacate-volume" | "delete-volume">;
+
+function volumeActions(clients: Clients, caches: Caches): VolumeActions {
+  const put = async (volume: VolumeRecord, status: Partial<VolumeStatus>, signal: AbortSignal) => {
+    const answer = await clients.volumes.updateVolumeStatus({ volume: { ...volume, status: { ...volume.status, ...status } } }, { signal });
+    keep(caches.volumes, answer.volume, volumeOf);
+  };
+  /** What a node may remove by it is not brought back, so it is decided once more on what is on record. */
+  const stillDue = async (fate: Fate, volume: VolumeRecord, signal: AbortSignal) => {
+    const holder = await readHolder(clients, volume, signal);
+    if (fateOf({ volume, holder, isOpen: false }) !== fate) throw new OutOfDate(`Cannot ${fate} ${volume.metadata.name}: its holder's record says otherwise`);
+  };
   return {
+    async "settle-volume"({ volume }, signal) {
+      await stillDue("settle", volume, signal);
+      await put(volume, { state: VolumeState.UNSPECIFIED, migrationUid: "" }, signal);
+    },
+    async "vacate-volume"({ volume, migrationUid }, signal) {
+      await stillDue("vacate", volume, signal);
+      await put(volume, { holder: undefined, state: VolumeState.VACATED, migrationUid }, signal);
+    },
+    async "delete-volume"({ volume: { metadata: { name, uid, resourceVersion } } }, signal) {
+      await unlessGone(clients.volumes.deleteVolume(DeleteVolumeRequest.create({ name, uid, resourceVersion }), { signal }));
+    },
     async "hold-volume"({ volume }, signal) {
       const isNew = volume.metadata.resourceVersion === "";
       const answer = isNew
@@ -117,11 +142,8 @@ function volumeActions(clients: Clients, caches: Caches): Pick<Execute, "hold-vo
       if (holder !== volume.status.holder?.vmiUid) throw new OutOfDate(`Cannot hold ${volume.metadata.name}: the record does not name the holder`);
     },
     async "free-volume"({ volume }, signal) {
-      const { holder } = volume.status;
-      const instance = holder && (await readInstance(clients, { metadata: { ...volume.metadata, namespace: holder.namespace, name: holder.name } }, signal));
-      if (isHeld(volume, instance)) throw new OutOfDate(`Cannot give ${volume.metadata.name} back: its holder is still there`);
-      const answer = await clients.volumes.updateVolumeStatus({ volume: { ...volume, status: { ...volume.status, holder: undefined } } }, { signal });
-      keep(caches.volumes, answer.volume, volumeOf);
+      await stillDue("free", volume, signal);
+      await put(volume, { holder: undefined }, signal);
     },
   };
 }
@@ -129,6 +151,11 @@ function volumeActions(clients: Clients, caches: Caches): Pick<Execute, "hold-vo
 function keep<O, T extends Named>(cache: { wrote(object: T): void }, answer: O | undefined, parse: (object: O) => T | undefined): void {
   const object = answer && parse(answer);
   if (object) cache.wrote(object);
+}
+
+/** Past every cache. */
+async function readHolder(clients: Clients, { metadata, status: { holder } }: VolumeRecord, signal: AbortSignal): Promise<Instance | undefined> {
+  return holder && readInstance(clients, { metadata: { ...metadata, namespace: holder.namespace, name: holder.name } }, signal);
 }
 
 /** Past every cache. */

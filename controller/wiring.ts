@@ -14,7 +14,7 @@ import { serialGate } from "./loop.ts";
 import type { Loop } from "./loop.ts";
 import * as migration from "./migration/decide.ts";
 import { observe as observeMigrations } from "./migration/observe.ts";
-import { instanceKeyOf } from "./migration/story.ts";
+import { instanceKeyOf, isOpen } from "./migration/story.ts";
 import * as node from "./node/decide.ts";
 import { observe as observeNode } from "./node/observe.ts";
 import { keyOf } from "./objects.ts";
@@ -83,6 +83,8 @@ export function wake({ caches, places }: Context, loops: Loops): void {
   migrations.onChange(({ before, after }) => {
     const keys = [...new Set([before, after].flatMap((one) => (one ? [instanceKeyOf(one)] : [])))];
     each(keys, "migration");
+    // A volume may wait for a migration that never came to be entered.
+    if (before && !(after && isOpen(after))) each(keys.flatMap((key) => volumes.by("holder", instances.get(key)?.metadata.uid ?? "").map(keyOf)), "volume");
     if (before?.status.outcome !== after?.status.outcome) each(keys, "machine");
     drainsOf(...keys.flatMap((key) => instances.get(key) ?? []).flatMap(nodesOf));
     if (before?.status.phase !== after?.status.phase) queued();
@@ -99,6 +101,9 @@ export function wake({ caches, places }: Context, loops: Loops): void {
   volumes.onChange(({ key, before, after }) => {
     each([key], "volume");
     if (before && before.status.holder?.vmiUid !== after?.status.holder?.vmiUid) unplaced();
+    // A migration that is handed over is closed when its volumes say so.
+    const holder = before?.status.holder;
+    if (holder && before.status.state !== after?.status.state || holder && !after?.status.holder) each([`${holder.namespace}/${holder.name}`], "migration");
   });
 }
 

@@ -75,9 +75,10 @@ export function readOnlyVolumes({ domain }: VirtualMachineInstanceSpec): Readonl
   return new Set(disks.filter(({ device }) => device?.$case === "cdrom" || (device?.$case === "disk" && device.value.readonly)).map(({ name }) => name));
 }
 
-/** Names of the volumes that go through a node's page cache, so that another node could read what is old. */
-export function cachedVolumes({ domain }: VirtualMachineInstanceSpec): ReadonlySet<string> {
+/** Names of the volumes in pools that go through a node's page cache, so that another node could read what is old. */
+export function cachedVolumes({ domain, volumes }: VirtualMachineInstanceSpec): ReadonlySet<string> {
+  const inPool = new Set(volumes.filter(({ source }) => source?.$case === "disk").map(({ name }) => name));
   const disks = domain?.devices?.disks ?? [];
   const isCaching = (cache: DiskCache) => cache === DiskCache.WRITETHROUGH || cache === DiskCache.WRITEBACK;
-  return new Set(disks.filter(({ cache, device }) => isCaching(cache) && device?.$case !== "cdrom").map(({ name }) => name));
+  return new Set(disks.filter(({ name, cache, device }) => isCaching(cache) && device?.$case !== "cdrom" && inPool.has(name)).map(({ name }) => name));
 }

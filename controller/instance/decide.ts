@@ -17,7 +17,7 @@ import { isKnown } from "../known.ts";
 import type { Instance, Machine, NodeRecord, VolumeRecord } from "../objects.ts";
 import { resolveHardware } from "../scheduler/hardware.ts";
 import { isFinal } from "../virtual-machine/run-end.ts";
-import { foreignVolume, heldBy, holderOf, volumesFor, writableDisks } from "./volumes.ts";
+import { copiedVolumes, foreignVolume, heldBy, holderOf, isThere, volumesFor, writableDisks } from "./volumes.ts";
 import { sameMessage } from "../../lib/same.ts";
 
 /** A look at the fleet now and then, for what no change announces. */
@@ -105,18 +105,23 @@ function place(observed: Observed): Decision {
   const volumes = volumesFor(instance, chosen.node, observed.volume);
   const taken = volumes.find((volume) => holderOf(volume, instance) === "other");
   if (taken) return waiting(instance, fails("VolumesHeld", "VolumeInUse", inUse(taken)), now, "VolumeInUse");
+  const missing = volumes.find((volume) => !isThere(volume));
+  if (missing) return waiting(instance, fails("VolumesHeld", "VolumeVacated", vacated(missing)), now, "VolumeVacated");
   const nodes = snapshot.map(({ node }) => node);
   return { actions: bind(observed, { chosen: chosen.node, nodes, volumes }) };
 }
 
 function disksOf({ instance, volumesOfImage }: Observed) {
   return writableDisks(instance.spec)
-    .map(({ pool, image }) => ({ pool, poolIds: volumesOfImage(pool, image).map(({ spec }) => spec.poolId) }))
+    .map(({ pool, image }) => ({ pool, poolIds: volumesOfImage(pool, image).filter(isThere).map(({ spec }) => spec.poolId) }))
     .filter(({ poolIds }) => poolIds.length > 0);
 }
 
 /** Not whose it is: that namespace may be none of the reader's business. */
 const elsewhere = ({ spec }: VolumeRecord): string => `the image ${spec.image} in pool ${spec.pool || spec.poolId} belongs to another namespace`;
+
+const vacated = ({ spec }: VolumeRecord): string =>
+  `the image ${spec.image} in pool ${spec.pool || spec.poolId} was moved away, and what is left of it there has not been removed yet`;
 
 const inUse = ({ spec, status }: VolumeRecord): string =>
   `the image ${spec.image} in pool ${spec.pool || spec.poolId} is held by ${status.holder?.namespace ?? ""}/${status.holder?.name ?? ""}`;
@@ -139,7 +144,7 @@ function bind(observed: Observed, { chosen, nodes, volumes }: Target): Action[] 
   const facts = [
     holds("Scheduled", "Bound", `bound to node ${chosen.metadata.name}`),
     holds("VolumesHeld", volumes.length > 0 ? "Held" : "NoneNeeded"),
-    liveMigratable(blockers),
+    liveMigratable(blockers, copiedVolumes(spec, { chosen, nodes })),
   ];
   const bound: VirtualMachineInstanceStatus = {
     ...status,
@@ -160,9 +165,9 @@ function bind(observed: Observed, { chosen, nodes, volumes }: Target): Action[] 
 }
 
 /** The condition has KubeVirt's words, and tells all that stands in the way. */
-function liveMigratable(blockers: readonly Finding[]): Fact {
+function liveMigratable(blockers: readonly Finding[], copied: readonly string[]): Fact {
   const [first] = blockers;
-  if (!first) return holds("LiveMigratable", "Migratable");
+  if (!first) return copied.length === 0 ? holds("LiveMigratable", "Migratable") : holds("LiveMigratable", "DisksAreCopied", `its disks ${copied.join(", ")} are copied to the target`);
   const word = first.reason === CheckReason.HOST_CPU ? "CPUModelNotLiveMigratable" : "DisksNotLiveMigratable";
   return fails("LiveMigratable", word, blockers.map(({ message }) => message).join("; "));
 }

@@ -2,7 +2,8 @@
 import { createHash } from "node:crypto";
 import type { PoolDisk } from "../../gen/drover/v1/machine.ts";
 import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
-import { VolumeHolder, VolumeSpec, VolumeStatus } from "../../gen/drover/v1/volume.ts";
+import { VolumeHolder, VolumeSpec, VolumeState, VolumeStatus } from "../../gen/drover/v1/volume.ts";
+import { readOnlyVolumes } from "../../lib/disk-transfer.ts";
 import type { Instance, InstanceSpec, NodeRecord, VolumeRecord } from "../objects.ts";
 
 /** What the API takes as a name. */
@@ -20,13 +21,23 @@ export function volumeName(poolId: string, image: string): string {
 }
 
 /** Pool disks that the guest may write to. */
-export function writableDisks({ domain, volumes }: InstanceSpec): PoolDisk[] {
-  const readonly = (name: string) => {
-    const device = domain.devices?.disks.find((disk) => disk.name === name)?.device;
-    return device?.$case === "cdrom" || (device?.$case === "disk" && device.value.readonly);
-  };
-  return volumes.flatMap(({ name, source }) => (source?.$case === "disk" && !readonly(name) ? [source.value] : []));
+export function writableDisks(spec: InstanceSpec): PoolDisk[] {
+  const readOnly = readOnlyVolumes(spec);
+  return spec.volumes.flatMap(({ name, source }) => (source?.$case === "disk" && !readOnly.has(name) ? [source.value] : []));
 }
+
+/** Volumes that exist on the node alone, whatever node the machine would move to. */
+export function copiedVolumes(spec: InstanceSpec, { chosen, nodes }: { chosen: NodeRecord; nodes: readonly NodeRecord[] }): string[] {
+  const others = nodes.filter(({ metadata }) => metadata.name !== chosen.metadata.name);
+  const isShared = (pool: string) => others.some((node) => poolIdOn(node, pool) === poolIdOn(chosen, pool));
+  const readOnly = readOnlyVolumes(spec);
+  return spec.volumes
+    .filter(({ name, source }) => source?.$case === "emptyDisk" || (source?.$case === "disk" && !readOnly.has(name) && !isShared(source.value.pool)))
+    .map(({ name }) => name);
+}
+
+/** The image's bytes are where the volume says, as far as anybody has made any. */
+export const isThere = ({ status }: VolumeRecord): boolean => status.state === VolumeState.UNSPECIFIED;
 
 type Find = (name: string) => VolumeRecord | undefined;
 
@@ -60,7 +71,7 @@ function imagesOf({ domain, volumes }: InstanceSpec): Image[] {
   return [...disks, ...files].filter(({ image }) => image !== "");
 }
 
-const poolIdOn = (node: NodeRecord, pool: string): string => node.status.report?.pools.find(({ name }) => name === pool)?.id ?? "";
+export const poolIdOn = (node: NodeRecord, pool: string): string => node.status.report?.pools.find(({ name }) => name === pool)?.id ?? "";
 
 const newVolume = (name: string, spec: VolumeSpec): VolumeRecord => ({ metadata: ObjectMeta.create({ name }), spec, status: VolumeStatus.create() });
 

@@ -8,6 +8,7 @@ import type { InstanceMigration } from "../../gen/drover/v1/virtual_machine_inst
 import { earliest } from "../actions.ts";
 import type { Action, Decision } from "../actions.ts";
 import type { Instance, Migration } from "../objects.ts";
+import { incomingVolumes } from "./copies.ts";
 import { factsOf, LIMIT_MS, TIDY_MS } from "./facts.ts";
 import type { Evidence } from "./facts.ts";
 import { next } from "./phases.ts";
@@ -103,9 +104,14 @@ function act({ move }: Step, evidence: Evidence, now: Date): Action[] {
   return grant ? [{ do: "put-instance", instance: moves[move]({ instance, grant, now }) }] : [];
 }
 
-function admit({ target, migration, node, options }: Evidence, instance: Instance): Action[] {
+/** First the images that are to come, then the one write that admits it: nobody else may take their places. */
+function admit({ target, migration, node, volume, options }: Evidence, instance: Instance): Action[] {
   const chosen = target?.chosen && node(target.chosen.name);
-  return chosen ? [{ do: "put-instance", instance: admitted(instance, migration, { source: node(instance.status.nodeName), target: chosen, options: options() }) }] : [];
+  if (!chosen) return [];
+  const entered = admitted(instance, migration, { source: node(instance.status.nodeName), target: chosen, options: options() });
+  const { copiedDisks: copied, targetEpoch: epoch, uid: migrationUid } = entered.status.migration!;
+  const incoming = incomingVolumes(instance, { copied, find: volume, target: chosen, migrationUid, epoch });
+  return [...incoming.map((one) => ({ do: "hold-volume" as const, volume: one })), { do: "put-instance", instance: entered }];
 }
 
 function recheck({ elapsedMs, target, place }: Evidence, phase: MigrationPhase): number | undefined {

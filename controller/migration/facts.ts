@@ -7,7 +7,8 @@ import { isGone } from "../../lib/capacity.ts";
 import type { Placement } from "../../lib/preflight/choose.ts";
 import { conditionOf } from "../conditions.ts";
 import { isFenced, isSilent } from "../node/liveness.ts";
-import type { Instance, Migration, NodeRecord } from "../objects.ts";
+import type { Instance, Migration, NodeRecord, VolumeRecord } from "../objects.ts";
+import { isSettled } from "./copies.ts";
 import type { Fact } from "./phases.ts";
 import type { Hold } from "./queue.ts";
 import { isCancelled } from "./story.ts";
@@ -39,6 +40,7 @@ export type Evidence = {
   /** How it is to converge, were it admitted now. */
   options: () => MigrationOptions;
   node: (name: string) => NodeRecord | undefined;
+  volume: (name: string) => VolumeRecord | undefined;
   elapsedMs: (phase: MigrationPhase) => number;
 };
 
@@ -79,6 +81,7 @@ const tests: Record<Fact, Test> = {
   "at-target": ({ instance, migration }) => migration.status.targetNode !== "" && instance?.status.nodeName === migration.status.targetNode,
   tidied: (evidence, phase) =>
     evidence.grant?.handedOff &&
+    isSettled(evidence.grant, evidence.volume) &&
     (source(evidence) === MigrationSourceState.LEFT || isSilent(sourceNode(evidence)) || evidence.elapsedMs(phase) >= TIDY_MS),
 };
 

@@ -11,6 +11,7 @@ import { quantityBytes } from "../../lib/quantity.ts";
 import type { Context } from "../context.ts";
 import { snapshotFor } from "../instance/observe.ts";
 import type { Instance, Migration } from "../objects.ts";
+import { copiedDisks, occupiedImages } from "./copies.ts";
 import type { Observed } from "./decide.ts";
 import type { Evidence } from "./facts.ts";
 import { byAge, hasEnded, isOpen, isWaiting } from "./story.ts";
@@ -48,6 +49,7 @@ function evidenceOf(migration: Migration, { instance, mine, context }: { instanc
     target: waits && place === 0 && instance ? targetFor(migration, instance, context) : undefined,
     options: () => optionsFor(migration, instance, context),
     node: (name) => context.caches.nodes.get(name),
+    volume: (name) => context.caches.volumes.get(name),
     elapsedMs: (phase) => context.stopwatch.elapsedMs(subject(migration, phase)),
   };
 }
@@ -66,6 +68,7 @@ function targetFor(migration: Migration, instance: Instance, context: Context): 
     targetNode: migration.spec.targetNode,
     addedNodeSelector: migration.spec.addedNodeSelector,
     inboundPerNode: context.limits.migrations.inboundPerNode,
+    occupied: (node) => occupiedOn(instance, node.metadata?.name ?? "", context),
   });
 }
 
@@ -79,6 +82,11 @@ function optionsFor({ metadata, spec }: Migration, instance: Instance | undefine
     defaults: limits.migrations.defaults,
   });
   return options;
+}
+
+function occupiedOn(instance: Instance, node: string, { caches }: Context): string[] {
+  const [source, target] = [caches.nodes.get(instance.status.nodeName), caches.nodes.get(node)];
+  return target ? occupiedImages(instance, { copied: copiedDisks(instance, { source, target }), find: (name) => caches.volumes.get(name) }) : [];
 }
 
 /** What another cache has not brought yet is no orphan. */

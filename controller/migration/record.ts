@@ -15,16 +15,18 @@ import type { MigrationOptions } from "../../gen/drover/v1/virtual_machine_insta
 import { MigrationPhase } from "../../gen/drover/v1/migration.ts";
 import { holds, withFacts } from "../conditions.ts";
 import { isKnown } from "../known.ts";
-import type { Instance, Migration, NodeRecord } from "../objects.ts";
+import type { Instance, Migration } from "../objects.ts";
+import { copiedDisks, heldAtSource, heldAtTarget, heldMeanwhile } from "./copies.ts";
+import type { Ends } from "./copies.ts";
 import type { KnownPhase } from "./story.ts";
 
-export type Ends = { source: NodeRecord | undefined; target: NodeRecord; options: MigrationOptions };
+export type Admitting = Ends & { options: MigrationOptions };
 
 /**
  * The instance with this migration entered; the target's grant is above every epoch ever granted. Which certificates may
  * meet at the target's door is settled here: a node that is enrolled anew is no party to it any more.
  */
-export function admitted(instance: Instance, migration: Migration, { source, target, options }: Ends): Instance {
+export function admitted(instance: Instance, migration: Migration, { source, target, options }: Admitting): Instance {
   const { status } = instance;
   const targetEpoch = status.lastGrantedEpoch + 1;
   const grant = InstanceMigration.create({
@@ -41,8 +43,9 @@ export function admitted(instance: Instance, migration: Migration, { source, tar
     options,
     bandwidthMibPerSecond: options.bandwidthMibPerSecond,
     autoConverge: options.autoConverge,
+    copiedDisks: copiedDisks(instance, { source, target }),
   });
-  return { ...instance, status: { ...status, lastGrantedEpoch: targetEpoch, migration: grant } };
+  return { ...instance, status: { ...status, lastGrantedEpoch: targetEpoch, heldVolumes: heldMeanwhile(status.heldVolumes, grant), migration: grant } };
 }
 
 /** The target owns the machine from here on. */
@@ -56,6 +59,7 @@ export function handedOff(instance: Instance, grant: InstanceMigration, now: Dat
       ...status,
       nodeName,
       epoch,
+      heldVolumes: heldAtTarget(status.heldVolumes, grant),
       claim: OwnerClaim.create({ epoch, nodeName, boot: target?.boot, agentInstance }),
       ownerReport: OwnerReport.create({ nodeName, epoch, agentInstance, state: DomainState.RUNNING, reason: "migrated", observed: now }),
       conditions: withFacts(status.conditions, [holds("Scheduled", "Bound", `moved to node ${nodeName}`)], now),
@@ -77,6 +81,7 @@ export function revoked(instance: Instance, grant: InstanceMigration): Instance 
       ...status,
       epoch,
       lastGrantedEpoch: epoch,
+      heldVolumes: heldAtSource(status.heldVolumes, grant),
       claim: status.claim && { ...status.claim, epoch },
       ownerReport: status.ownerReport && { ...status.ownerReport, epoch },
       migration: undefined,

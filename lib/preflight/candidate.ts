@@ -25,6 +25,8 @@ export type Wanted = {
   now?: Date | undefined;
   /** Images that exist already, with the ids of the pools that have them. */
   disks?: readonly { pool: string; poolIds: readonly string[] }[] | undefined;
+  /** For a migration: images that others have on the node under the names that this machine's copies would have. */
+  occupied?: ((node: Node) => readonly string[]) | undefined;
 };
 
 export type Candidate<N extends Node = Node> = {

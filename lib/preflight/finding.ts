@@ -16,7 +16,7 @@ export type Finding = {
 };
 
 /** What is wrong: a sentence alone stops the move, and the text of its row is the reason that operators read. */
-export type Fault = string | { message: string; why?: string; verdict?: Finding["verdict"] } | undefined;
+export type Fault = string | { message: string; why?: string; verdict?: Finding["verdict"]; reason?: CheckReason } | undefined;
 
 export type Row<I> = { name: string; reason: CheckReason; passing?: true; fault: (input: I) => Fault };
 /** By the reason that an operator reads, in the order in which one would look. */

@@ -34,14 +34,6 @@ const CACHED: readonly DiskCache[] = [DiskCache.WRITETHROUGH, DiskCache.WRITEBAC
 
 /** What of it exists on its node only. */
 export const BLOCKERS = {
-  "the machine has an empty disk": {
-    name: "empty-disks",
-    reason: CheckReason.EMPTY_DISK,
-    fault: ({ spec }) => {
-      const empty = spec.volumes.find(({ source }) => source?.$case === "emptyDisk");
-      return empty && `the empty disk "${empty.name}" exists on its node only`;
-    },
-  },
   "a disk goes through the page cache": {
     name: "disk-cache",
     reason: CheckReason.DISK_CACHE,

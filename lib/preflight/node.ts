@@ -8,7 +8,8 @@ import { KvmState, NodeSessionState } from "../../gen/drover/v1/node.ts";
 import type { Node, NodeReport, Taint } from "../../gen/drover/v1/node.ts";
 import { CheckReason } from "../../gen/drover/v1/preflight.ts";
 import type { Wanted } from "./candidate.ts";
-import { diskFault, diskPools, usable } from "./disks.ts";
+import { usablePool } from "../disk-transfer.ts";
+import { diskFault, diskPools } from "./disks.ts";
 import { findingsOf } from "./finding.ts";
 import type { Fault, Finding, Row } from "./finding.ts";
 
@@ -75,7 +76,7 @@ export const REPORTED = {
     name: "pools",
     reason: CheckReason.POOL_MISSING,
     fault: ({ report, instance }) =>
-      missing(poolNames(instance), (name) => usable(report, name) !== undefined, (names) =>
+      missing(poolNames(instance), (name) => usablePool(report, name) !== undefined, (names) =>
         names.map((name) => describePool(report, name)).join("; ")),
   },
   "pool is not shared with the source": {

@@ -35,6 +35,14 @@ export const ASKED = {
       return elsewhere.length > 0 ? `the machine's data is in another pool than its ${elsewhere.map(({ pool }) => pool).join(", ")}` : undefined;
     },
   },
+  "has another image under the disk's name": {
+    name: "disk-names",
+    reason: CheckReason.DISK_NAME_TAKEN,
+    fault: ({ candidate: { node }, wanted: { occupied } }) => {
+      const taken = occupied?.(node) ?? [];
+      return taken.length > 0 ? `its pool has images of others under the names ${taken.join(", ")}` : undefined;
+    },
+  },
 } as const satisfies Record<string, Row<RoomInput>>;
 
 export const ROOM = {

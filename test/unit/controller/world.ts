@@ -8,6 +8,7 @@ import { ObjectMeta } from "../../../gen/drover/v1/meta.ts";
 import { MigrationPhase, VirtualMachineInstanceMigrationSpec, VirtualMachineInstanceMigrationStatus } from "../../../gen/drover/v1/migration.ts";
 import { PowerIntent, PowerState, RunStrategy, VirtualMachineStatus } from "../../../gen/drover/v1/virtual_machine.ts";
 import { ReleaseReason } from "../../../gen/drover/v1/virtual_machine_instance.ts";
+import { VolumeState, VolumeStatus } from "../../../gen/drover/v1/volume.ts";
 import type { Action } from "../../../controller/actions.ts";
 import type { Cache } from "../../../controller/cache.ts";
 import { makeCaches, makeContext } from "../../../controller/context.ts";
@@ -95,6 +96,12 @@ export class World {
         return this.put(volumes, { ...action.volume, status: { ...action.volume.status, holder: undefined } });
       case "create-migration":
         return this.create(migrations, { ...action.migration, status: VirtualMachineInstanceMigrationStatus.create({ phase: MigrationPhase.PENDING }) });
+      case "settle-volume":
+        return this.put(volumes, { ...action.volume, status: { ...action.volume.status, state: VolumeState.UNSPECIFIED, migrationUid: "" } });
+      case "vacate-volume":
+        return this.put(volumes, { ...action.volume, status: VolumeStatus.create({ state: VolumeState.VACATED, migrationUid: action.migrationUid }) });
+      case "delete-volume":
+        return volumes.apply({ type: "gone", object: action.volume, revision: this.#next() });
       case "put-migration":
         return this.put(migrations, action.migration);
       case "delete-migration":

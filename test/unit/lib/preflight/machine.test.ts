@@ -38,7 +38,7 @@ describe("what ties a machine to its node", () => {
     ["nothing", { ...disk(DiskCache.NONE), ...inPool }, "Haswell", []],
     ["a page cache", { ...disk(DiskCache.WRITEBACK), ...inPool }, "Haswell", [CheckReason.DISK_CACHE]],
     ["a page cache that is written through", { ...disk(DiskCache.WRITETHROUGH), ...inPool }, "Haswell", [CheckReason.DISK_CACHE]],
-    ["an empty disk, however it is cached", { ...disk(DiskCache.WRITEBACK), ...empty }, "Haswell", [CheckReason.EMPTY_DISK]],
+    ["an empty disk, however it is cached, as it is copied", { ...disk(DiskCache.WRITEBACK), ...empty }, "Haswell", []],
     ["the host's processor", {}, "host-passthrough", [CheckReason.HOST_CPU]],
     ["all that the host's processor can", {}, "maximum", [CheckReason.HOST_CPU]],
   ];

@@ -1,0 +1,206 @@
+/** Machines whose disks are on one node alone: where the records say that the bytes are, before, while and after they move. */
+import assert from "node:assert/strict";
+import * as fc from "fast-check";
+import { MigrationPhase } from "../../../../gen/drover/v1/migration.ts";
+import { NodePool } from "../../../../gen/drover/v1/node.ts";
+import { PowerIntent, RunStrategy } from "../../../../gen/drover/v1/virtual_machine.ts";
+import { VolumeSpec, VolumeState, VolumeStatus } from "../../../../gen/drover/v1/volume.ts";
+import { conditionOf } from "../../../../controller/conditions.ts";
+import { volumeName } from "../../../../controller/instance/volumes.ts";
+import { REMOVAL_MS } from "../../../../controller/volume/decide.ts";
+import { Fleet } from "../fleet.ts";
+
+const IMAGE = "root.qcow2";
+const idOf = (node: string) => `of-${node}`;
+const nameOn = (node: string) => volumeName(idOf(node), IMAGE);
+
+/** Each node has a pool of its own under the one name. */
+function apart(names = ["a", "b"]): Fleet {
+  const fleet = new Fleet(names);
+  for (const name of names) {
+    fleet.world.changeNode(name, (status) => ({
+      ...status, report: { ...status.report!, pools: [NodePool.create({ name: "shared", id: idOf(name), path: "/srv/pool" })] },
+    }));
+  }
+  fleet.world.addMachine(RunStrategy.ALWAYS);
+  fleet.rest();
+  return fleet;
+}
+
+const owner = (fleet: Fleet): string => fleet.world.instance()!.status.nodeName;
+const other = (name: string): string => (name === "a" ? "b" : "a");
+const states = (fleet: Fleet): Record<string, VolumeState> =>
+  Object.fromEntries(fleet.world.caches.volumes.list().map(({ metadata, status }) => [metadata.name, status.state]));
+const holders = (fleet: Fleet): string[] => fleet.world.caches.volumes.list().filter(({ status }) => status.holder).map(({ metadata }) => metadata.name);
+const { UNSPECIFIED: THERE, INCOMING, VACATED } = VolumeState;
+
+function issue(fleet: Fleet, name = "move"): { source: string; target: string } {
+  const source = owner(fleet);
+  const target = other(source);
+  fleet.world.addMigration(name);
+  for (let turn = 0; turn < 8 && !fleet.host(source).calling; turn += 1) {
+    fleet.world.settle();
+    fleet.agent(target);
+    fleet.agent(source);
+  }
+  assert.ok(fleet.host(source).calling, "the transfer never began");
+  return { source, target };
+}
+
+describe("a machine with a disk of its node's", () => {
+  it("says that its disks are copied", () => {
+    assert.equal(conditionOf(apart().world.instance()!.status.conditions, "LiveMigratable")?.reason, "DisksAreCopied");
+  });
+
+  it("starts where its disk is, and nowhere else", () => {
+    const fleet = apart();
+    const home = owner(fleet);
+    fleet.world.power(PowerIntent.STOP);
+    fleet.rest();
+    fleet.world.changeNode(home, (status) => ({ ...status, report: { ...status.report!, memoryBytes: 1 } }));
+    fleet.world.power(PowerIntent.RUN);
+    fleet.world.settle();
+    assert.equal(owner(fleet), "");
+    assert.match(conditionOf(fleet.world.instance()!.status.conditions, "Scheduled")?.message ?? "", /does not have the machine's disk/);
+  });
+
+  it("holds a place at the target from before it is admitted, whose bytes are not there yet", () => {
+    const fleet = apart();
+    const { source, target } = issue(fleet);
+    assert.deepEqual(states(fleet), { [nameOn(source)]: THERE, [nameOn(target)]: INCOMING });
+    const { heldVolumes, migration } = fleet.world.instance()!.status;
+    assert.deepEqual(heldVolumes.toSorted(), [nameOn(source), nameOn(target)].toSorted());
+    assert.deepEqual(migration!.copiedDisks.map(({ volume, sourceVolume, targetVolume }) => [volume, sourceVolume, targetVolume]), [["disk-0", nameOn(source), nameOn(target)]]);
+    const holding = fleet.world.commits.lastIndexOf("hold-volume");
+    assert.ok(fleet.world.commits.indexOf("put-instance", holding) > holding, "first the place, then the admission");
+  });
+
+  it("is on record at the target alone after the handoff, and starts there from then on", () => {
+    const fleet = apart();
+    const { source, target } = issue(fleet);
+    fleet.transfer("moves");
+    fleet.agent(target);
+    fleet.world.settle();
+    fleet.agent(source);
+    fleet.world.settle();
+    assert.equal(fleet.world.migrations()[0]?.status.phase, MigrationPhase.SUCCEEDED);
+    assert.deepEqual(states(fleet), { [nameOn(source)]: VACATED, [nameOn(target)]: THERE });
+    assert.deepEqual(holders(fleet), [nameOn(target)]);
+    assert.deepEqual(fleet.world.instance()!.status.heldVolumes, [nameOn(target)]);
+    fleet.world.power(PowerIntent.STOP);
+    fleet.rest();
+    fleet.world.power(PowerIntent.RUN);
+    fleet.rest();
+    assert.deepEqual(fleet.running(), [target]);
+  });
+
+  it("is not closed before the volumes say where the bytes are", () => {
+    const fleet = apart();
+    const { source, target } = issue(fleet);
+    fleet.transfer("moves");
+    fleet.agent(target);
+    const { reconcile } = fleet.world.loops.migration;
+    for (let turn = 0; turn < 4; turn += 1) {
+      fleet.world.nowMs += 60_000;
+      for (const action of reconcile("default/web").actions) fleet.world.carryOut(action);
+      fleet.agent(source);
+    }
+    assert.ok(fleet.world.instance()!.status.migration?.handedOff, "the volumes' own loop has not run");
+    fleet.world.settle();
+    assert.equal(fleet.world.instance()!.status.migration, undefined);
+  });
+
+  it("stays on record at the source when the move fails, and what is at the target may be removed", () => {
+    const fleet = apart();
+    const { source, target } = issue(fleet);
+    fleet.transfer("stays");
+    fleet.agent(source);
+    fleet.world.settle();
+    assert.equal(owner(fleet), source);
+    assert.deepEqual(states(fleet), { [nameOn(source)]: THERE, [nameOn(target)]: VACATED });
+    assert.deepEqual(fleet.world.instance()!.status.heldVolumes, [nameOn(source)]);
+    const { uid } = fleet.world.migrations()[0]!.metadata;
+    assert.equal(fleet.world.caches.volumes.get(nameOn(target))?.status.migrationUid, uid);
+  });
+
+  it("moves back onto what it left, without waiting for it to be removed", () => {
+    const fleet = apart();
+    const first = issue(fleet, "there");
+    fleet.transfer("moves");
+    for (const name of [first.target, first.source]) {
+      fleet.agent(name);
+      fleet.world.settle();
+    }
+    const second = issue(fleet, "back");
+    assert.equal(second.target, first.source);
+    assert.equal(states(fleet)[nameOn(second.target)], INCOMING);
+    fleet.transfer("moves");
+    for (const name of [second.target, second.source]) {
+      fleet.agent(name);
+      fleet.world.settle();
+    }
+    assert.deepEqual(states(fleet), { [nameOn(second.target)]: THERE, [nameOn(second.source)]: VACATED });
+  });
+
+  it("does not go where another image has its name, and says so", () => {
+    const fleet = apart();
+    const target = other(owner(fleet));
+    fleet.world.create(fleet.world.caches.volumes, {
+      metadata: { ...fleet.world.caches.volumes.list()[0]!.metadata, name: nameOn(target), uid: "", resourceVersion: "" },
+      spec: VolumeSpec.create({ poolId: idOf(target), image: IMAGE, pool: "shared" }), status: VolumeStatus.create(),
+    });
+    fleet.world.addMigration("move");
+    fleet.world.settle();
+    fleet.world.nowMs += 1_000;
+    fleet.world.settle();
+    assert.match(fleet.world.migrations()[0]?.status.message ?? "", /another image under the disk's name/);
+  });
+
+  it("is not started over what was left behind until that is forgotten, which takes a node that stays connected", () => {
+    const fleet = apart();
+    const { source, target } = issue(fleet);
+    fleet.transfer("moves");
+    for (const name of [target, source]) {
+      fleet.agent(name);
+      fleet.world.settle();
+    }
+    fleet.world.silence(source);
+    fleet.world.nowMs += 10 * REMOVAL_MS;
+    fleet.world.settle();
+    assert.equal(states(fleet)[nameOn(source)], VACATED, "its node has not been there");
+    fleet.world.connect(source);
+    fleet.world.settle();
+    fleet.world.nowMs += REMOVAL_MS;
+    fleet.world.settle();
+    assert.equal(states(fleet)[nameOn(source)], undefined);
+  });
+
+  it("never has its bytes said to be nowhere or in two places, nor those of its owner removed", () => {
+    const step = fc.constantFrom("agent a", "agent b", "moves", "stays", "settle", "time", "migrate", "stop", "start", "off", "on");
+    fc.assert(fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      const fleet = apart();
+      let at = owner(fleet);
+      for (const [index, one] of steps.entries()) {
+        const { world } = fleet;
+        if (one.startsWith("agent")) fleet.agent(one.at(-1)!);
+        else if (one === "moves" || one === "stays") {
+          const call = fleet.hosts.find(({ calling, guest }) => calling && guest)?.calling;
+          fleet.transfer(one);
+          // The bytes went with the guest.
+          if (one === "moves" && call && fleet.host(call.target).guest) at = call.target;
+        } else if (one === "settle") world.settle();
+        else if (one === "time") world.nowMs += 31_000;
+        else if (one === "migrate") world.addMigration(`move-${index}`);
+        else if (one === "stop") world.power(PowerIntent.STOP);
+        else if (one === "start") world.power(PowerIntent.RUN);
+        else if (one === "off") world.silence("a");
+        else world.connect("a");
+        const there = world.caches.volumes.get(nameOn(at));
+        assert.ok(there && there.status.state !== VACATED, `the bytes at ${at} are given up`);
+        const complete = Object.values(states(fleet)).filter((state) => state === THERE).length;
+        const isOpen = world.instance()?.status.migration !== undefined;
+        assert.ok(complete === 1 || isOpen, `${complete} places have the bytes`);
+      }
+    }), { numRuns: 300 });
+  });
+});
