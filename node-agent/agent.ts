@@ -22,6 +22,7 @@ import { Inventory } from "./inventory/inventory.ts";
 import type { InventorySources } from "./inventory/inventory.ts";
 import type { HypervisorEvent } from "./libvirt/hypervisor.ts";
 import type { Endings } from "./machine/endings.ts";
+import { LeftoverImages } from "./machine/leftover-images.ts";
 import { LeftoverVariables } from "./machine/leftover-variables.ts";
 import { Machines } from "./machine/machines.ts";
 import { Outbox } from "./outbox.ts";
@@ -33,6 +34,7 @@ const VERSION = "0.1.0";
 const FIRST_LOOK_MS = 3_000;
 const LOGS_EVERY_MS = 10_000;
 const LEFTOVERS_EVERY_MS = 600_000;
+const IMAGES_EVERY_MS = 3_000;
 
 type Refusal = Parameters<typeof doorRefused>[1];
 
@@ -84,6 +86,7 @@ export class Agent {
   readonly #reporter: NodeReporter;
   readonly #tunnels: Tunnels;
   readonly #leftovers: LeftoverVariables;
+  readonly #images: LeftoverImages;
   #nodeName = "";
 
   constructor(parts: AgentParts) {
@@ -112,6 +115,7 @@ export class Agent {
       consoleLogPath: (vmiUid) => storage.paths(this.#machines.uids(vmiUid)).consoleLog,
       clock, log,
     });
+    this.#images = new LeftoverImages({ storage, controlPlane, storeId: () => store.known(), open: () => this.#machines.migrations(), log });
     this.#leftovers = new LeftoverVariables({ storage, controlPlane, storeId: () => store.known(), isHere: (vmUid) => this.#machines.has(vmUid), log });
   }
 
@@ -136,6 +140,7 @@ export class Agent {
       this.#machines.relistAlways(signal),
       every(clock, LOGS_EVERY_MS, { run: () => this.#boundLogs(), signal, onError: (error) => log.warn({ error }, "a console's log could not be shortened") }),
       every(clock, LEFTOVERS_EVERY_MS, { run: () => this.#leftovers.sweep(), signal, onError: (error) => log.debug({ error }, "firmware variables could not be looked after") }),
+      every(clock, IMAGES_EVERY_MS, { run: () => this.#images.sweep(), signal, onError: (error) => log.warn({ error }, "what migrations left here could not be looked after") }),
       // A moment for libvirt, so that a restart of the agent alone is no news.
       Promise.race([connected, delay(clock, FIRST_LOOK_MS, signal)]).then(() => this.#reporter.run(signal)),
       certificates.run(signal),

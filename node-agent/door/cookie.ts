@@ -22,7 +22,8 @@ const STATISTICS = [
 ];
 
 /** Without "domain", whose rules are a domain's. */
-function ruleFor({ name, uuid }: Intended): Rule {
+function ruleFor({ name, uuid, copied, index }: Intended): Rule {
+  const devices = index.values.get("domain/devices/disk/target@dev") ?? [];
   const once = (check: (value: string) => boolean): Rule => ({ extra: 1, text: check });
   return {
     extra: 1,
@@ -37,6 +38,11 @@ function ruleFor({ name, uuid }: Intended): Rule {
       statistics: { extra: 1, children: Object.fromEntries(STATISTICS.map((field) => [field, once(number)])) },
       allowReboot: { extra: 1, attributes: { value: word } },
       network: { extra: 1 },
+      // The sizes of all disks: libvirt makes images by them, but for those that lie ready. Where their bytes are received is for
+      // this host's libvirt to choose.
+      ...(copied.size > 0 && {
+        nbd: { extra: 1, children: { disk: { extra: devices.length, attributes: { target: (value: string) => devices.includes(value), capacity: number } } } },
+      }),
     },
   };
 }

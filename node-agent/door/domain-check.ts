@@ -8,7 +8,15 @@ import { childOf, elementsOf, textOf } from "./xml-tree.ts";
 /** Without these it would be nobody's. */
 const REQUIRED = ["name", "uuid", "metadata", "memory", "vcpu", "os", "devices"];
 
-export type Intended = { index: Index; name: string; uuid: string; disks: ReadonlySet<string>; interfaces: ReadonlySet<string> };
+export type Intended = {
+  index: Index;
+  name: string;
+  uuid: string;
+  disks: ReadonlySet<string>;
+  interfaces: ReadonlySet<string>;
+  /** Devices whose bytes come along. */
+  copied: ReadonlySet<string>;
+};
 
 export function intendedOf(domain: Element): Intended {
   return {
@@ -17,6 +25,7 @@ export function intendedOf(domain: Element): Intended {
     uuid: textOf(childOf(domain, "uuid")!),
     disks: new Set(devicesOf(domain, "disk").map(diskKey)),
     interfaces: new Set(devicesOf(domain, "interface").map(interfaceKey)),
+    copied: new Set(),
   };
 }
 

@@ -40,7 +40,7 @@ export class Door {
 
   private constructor(grant: DoorGrant, clock: Clock, listener: DoorListener) {
     this.#grant = grant;
-    this.#gate = gateFor(grant.intendedXml, grant.memoryUri);
+    this.#gate = gateFor(grant);
     this.#clock = clock;
     this.#listener = listener;
     this.#server = createServer({

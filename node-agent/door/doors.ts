@@ -12,7 +12,7 @@ import type { Logger } from "../../lib/log.ts";
 import { identityUri, serverNameOf } from "../../lib/pki/identity.ts";
 import { localSockets } from "../libvirt/uri.ts";
 import type { Passage } from "../machine/observed.ts";
-import type { DoorGrant, DoorWord, PassageGrant, Standing } from "./grant.ts";
+import type { CopiedDevices, DoorGrant, DoorWord, PassageGrant, Standing } from "./grant.ts";
 import { DoorFailed, Launcher } from "./launcher.ts";
 import { ownIdentityIn } from "./peer.ts";
 import type { NodeIdentity } from "./peer.ts";
@@ -41,7 +41,7 @@ export type OpenMigration = { uid: string; kind: Kind; begun: boolean };
 
 export interface Doors {
   /** Opens this node's door to the source of the migration, or finds it open. Answers where it is, as host:port. */
-  openDoor(migration: InstanceMigration, intendedXml: string): Promise<string>;
+  openDoor(migration: InstanceMigration, intendedXml: string, copied?: CopiedDevices): Promise<string>;
   /** Opens the way to the target's door. Answers the libvirt URI that leads through it, and QEMU's name at its end. */
   openPassage(migration: InstanceMigration): Promise<Passage>;
   /** Lets nothing new begin in the migration. */
@@ -64,14 +64,14 @@ export class ProcessDoors implements Doors {
     this.#launcher = new Launcher(options.stateDirectory, options.clock);
   }
 
-  async openDoor({ uid, sourceNodeUid, sourceIncarnation }: InstanceMigration, intendedXml: string): Promise<string> {
+  async openDoor({ uid, sourceNodeUid, sourceIncarnation }: InstanceMigration, intendedXml: string, copied?: CopiedDevices): Promise<string> {
     const { stateDirectory, tls, place, libvirtUri } = this.#options;
     if (!place) throw new DoorFailed("This node is not configured to receive migrations");
     const { stateFile, socket } = filesOf(stateDirectory, "door", uid);
     const grant: DoorGrant = {
       kind: "door", migrationUid: uid, host: place.address, ports: place.ports, tls,
       peer: peerUri(this.#identity(), { uid: sourceNodeUid, incarnation: sourceIncarnation }),
-      libvirtSocket: socketOf(libvirtUri), memoryUri: memoryUriAt(place), intendedXml, stateFile, controlSocket: socket,
+      libvirtSocket: socketOf(libvirtUri), memoryUri: memoryUriAt(place), intendedXml, copied, stateFile, controlSocket: socket,
     };
     const present = standingOf({ stateFile, socket });
     const same = present?.grantDigest === digestOf(grant);

@@ -7,6 +7,7 @@ import { migrateFlag, migrateParameter } from "../libvirt/constants.ts";
 import { checkCookie } from "./cookie.ts";
 import { checkDomain, intendedOf } from "./domain-check.ts";
 import type { Intended } from "./domain-check.ts";
+import type { CopiedDevices, DoorGrant } from "./grant.ts";
 import { encodeFrame, keepalive, KEEPALIVE_PROGRAM, messageType, procedure, PROTOCOL_VERSION, REMOTE_PROGRAM } from "./rpc.ts";
 import type { Frame } from "./rpc.ts";
 import { readParameters, writeParameters } from "./typed-params.ts";
@@ -22,9 +23,11 @@ export type Gate = {
   intended: Intended;
   /** Where this host's QEMU receives memory, as `tcp://10.0.0.2`. */
   memoryUri: string;
+  copied?: CopiedDevices | undefined;
 };
 
-export const gateFor = (intendedXml: string, memoryUri: string): Gate => ({ intended: intendedOf(parseXml(intendedXml)), memoryUri });
+export const gateFor = ({ intendedXml, memoryUri, copied }: Pick<DoorGrant, "intendedXml" | "memoryUri" | "copied">): Gate =>
+  ({ intended: { ...intendedOf(parseXml(intendedXml)), copied: new Set(copied?.devices) }, memoryUri, copied });
 
 const REHEARSALS = 4;
 
@@ -34,6 +37,9 @@ const ALLOWED_FLAGS =
   migrateFlag.LIVE | migrateFlag.PEER2PEER | migrateFlag.PERSIST_DEST | migrateFlag.UNDEFINE_SOURCE | migrateFlag.ABORT_ON_ERROR |
   migrateFlag.TLS | migrateFlag.UNSAFE | migrateFlag.AUTO_CONVERGE | migrateFlag.PARALLEL | migrateFlag.POSTCOPY | migrateFlag.POSTCOPY_RESUME;
 const REQUIRED_FLAGS = migrateFlag.LIVE | migrateFlag.PEER2PEER | migrateFlag.TLS;
+
+/** How disks are copied is settled before: by exactly this flag, or by none. */
+const COPY_FLAGS = { overlays: migrateFlag.NON_SHARED_INC, full: migrateFlag.NON_SHARED_DISK } as const;
 
 /** Numbers that only say how fast and how hard. */
 const HARMLESS: ReadonlySet<string> = new Set([
@@ -134,7 +140,8 @@ export class Gatekeeper {
     const cookie = reader.opaque();
     const flags = reader.uint();
     reader.end();
-    checkFlags(flags);
+    checkFlags(flags, this.#gate);
+    this.#checkCopied(parameters);
     const checked = this.#parameters(parameters, { memoryUri: (uri) => uri === this.#gate.memoryUri });
     for (const name of [migrateParameter.DEST_XML, migrateParameter.URI]) require(parameters, name);
     const passed = Buffer.concat([writeParameters(checked), this.#cookie(cookie), xdr.uint(flags)]);
@@ -149,7 +156,8 @@ export class Gatekeeper {
     const flags = reader.uint();
     const cancelled = reader.int();
     reader.end();
-    checkFlags(flags);
+    checkFlags(flags, this.#gate);
+    this.#checkCopied(parameters);
     const { memoryUri } = this.#gate;
     const withPort = (uri: string) => uri.startsWith(memoryUri) && /^(:\d{1,5})?$/.test(uri.slice(memoryUri.length));
     const checked = this.#parameters(parameters, { memoryUri: withPort });
@@ -158,7 +166,8 @@ export class Gatekeeper {
   }
 
   #parameters(parameters: readonly RpcParameter[], { memoryUri }: { memoryUri: (uri: string) => boolean }): RpcParameter[] {
-    const names = parameters.map(({ name }) => name);
+    // A list is its name again and again; which disks are in it was looked at.
+    const names = parameters.map(({ name }) => name).filter((name) => name !== migrateParameter.MIGRATE_DISKS);
     if (new Set(names).size !== names.length) throw new Forbidden("A parameter is given twice");
     const { intended } = this.#gate;
     return parameters.map((parameter) => {
@@ -174,6 +183,8 @@ export class Gatekeeper {
         case migrateParameter.URI:
           if (memoryUri(parameter.value)) return parameter;
           throw new Forbidden(`Memory is not received at "${parameter.value}"`);
+        case migrateParameter.MIGRATE_DISKS:
+          return parameter;
         case migrateParameter.DEST_NAME:
           if (parameter.value === intended.name) return parameter;
           throw new Forbidden(`The domain "${parameter.value}" is not the one that moves`);
@@ -181,6 +192,13 @@ export class Gatekeeper {
           throw new Forbidden(`The parameter "${name}" is not allowed`);
       }
     });
+  }
+
+  /** libvirt's server for disks gives whoever may connect every disk that is named here: the granted ones, each once. */
+  #checkCopied(parameters: readonly RpcParameter[]): void {
+    const named = parameters.flatMap((parameter) => (parameter.name === migrateParameter.MIGRATE_DISKS && "value" in parameter ? [parameter.value] : []));
+    const granted = this.#gate.copied?.devices ?? [];
+    if (named.toSorted().join() !== [...granted].toSorted().join()) throw new Forbidden(`The disks "${named.join()}" are not those that are to be copied`);
   }
 
   /** The last call brings the first one's text again, while the guest stands still. */
@@ -201,8 +219,10 @@ export class Gatekeeper {
   }
 }
 
-function checkFlags(flags: number): void {
-  if ((flags & ~ALLOWED_FLAGS) !== 0) throw new Forbidden(`The flags ${flags} are not allowed`);
+function checkFlags(flags: number, { copied }: Gate): void {
+  const copying = copied ? COPY_FLAGS[copied.how] : 0;
+  if ((flags & ~(ALLOWED_FLAGS | copying)) !== 0) throw new Forbidden(`The flags ${flags} are not allowed`);
+  if ((flags & copying) !== copying) throw new Forbidden("The disks are not copied as it was settled");
   if ((flags & REQUIRED_FLAGS) !== REQUIRED_FLAGS) throw new Forbidden("Only live migration with encrypted memory is served");
 }
 

@@ -1,6 +1,9 @@
 /** What a door or a passage is started with, what it leaves on disk for an agent that comes after, and how the two greet. */
 import type { TlsFiles } from "../../lib/client.ts";
 
+/** By their names in the domain, such as "vda". `overlays`: each image's own bytes; `full`: all that the guest sees. */
+export type CopiedDevices = { devices: readonly string[]; how: "overlays" | "full" };
+
 /** Lets one other host's libvirt reach this one's for one migration. */
 export type DoorGrant = {
   kind: "door";
@@ -16,6 +19,8 @@ export type DoorGrant = {
   memoryUri: string;
   /** The domain as this agent would make it. */
   intendedXml: string;
+  /** Disks whose bytes come along; absent when none do. */
+  copied?: CopiedDevices | undefined;
   stateFile: string;
   /** On which the agent hears what the door refuses. */
   controlSocket: string;

@@ -46,7 +46,7 @@ const wait = (recheckMs?: number): Action => (recheckMs === undefined ? { do: "w
 /** What was refused is not said again before the record has changed. */
 export function decide(observed: Observed): Action {
   const action = next(observed);
-  const isWord = action.do === "claim" || action.do === "report" || action.do === "say-source" || action.do === "say-target";
+  const isWord = action.do === "claim" || action.do === "report" || action.do === "say-source" || action.do === "offer-disks" || action.do === "say-target";
   return isWord && refused(observed) ? wait() : action;
 }
 

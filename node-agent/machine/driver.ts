@@ -7,7 +7,7 @@ import { backoffMs } from "../../lib/backoff.ts";
 import type { Timer } from "../../lib/clock.ts";
 import { parseInstanceMetadata } from "../domain/metadata.ts";
 import type { Domain, JobStats } from "../libvirt/hypervisor.ts";
-import { progressOf } from "../migration/source-act.ts";
+import { progressOf, withDisks } from "../migration/source-act.ts";
 import { act } from "./act.ts";
 import { decide } from "./decide.ts";
 import type { Action } from "./decide.ts";
@@ -102,7 +102,7 @@ export class MachineDriver {
   jobCompleted(stats: JobStats): void {
     const { source } = this.#memory;
     if (!source) return;
-    source.progress = progressOf(stats);
+    source.progress = withDisks(progressOf(stats), source.progress);
     source.complete = true;
     this.poke();
   }

@@ -102,6 +102,12 @@ export class Machines {
     return [...this.#drivers.values()].some((driver) => driver.vmUid === vmUid);
   }
 
+  /** Uids of the open migrations that the node has a part in; undefined while it has not been told of all. */
+  migrations(): ReadonlySet<string> | undefined {
+    if (!this.#standing.synced || this.#standing.hold) return undefined;
+    return new Set([...this.#drivers.values()].flatMap(({ assignment }) => assignment?.instance?.status?.migration?.uid ?? []));
+  }
+
   /** How the node stands to a tunnel's machine. */
   stands({ vmiUid, epoch }: Pick<TunnelOffer, "vmiUid" | "epoch">): "owner" | "moved" | "unknown" {
     const assignment = this.#drivers.get(vmiUid)?.assignment;

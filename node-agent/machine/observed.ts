@@ -11,6 +11,7 @@ import type {
 import type { InstanceMetadata } from "../domain/metadata.ts";
 import type { Domain, JobStats } from "../libvirt/hypervisor.ts";
 import type { Convergence } from "../migration/convergence.ts";
+import type { Received } from "../storage/storage.ts";
 
 /** Which run a domain belongs to, as its metadata says. */
 export type InstanceIdentity = InstanceMetadata;
@@ -33,6 +34,8 @@ export type SourceMemory = {
   uid: string;
   /** How libvirt here reaches the target's libvirt; `failed` when it does not, with the reason in `error`. */
   passage: Passage | "none" | "failed";
+  /** What the disks are like that are to be copied has been said. */
+  offered: boolean;
   /** `none`: this process has not made the call. `lost`: it ended without a verdict, as the daemon or driver was lost. */
   call: "none" | "outstanding" | "returned" | "lost";
   error: string;
@@ -60,7 +63,15 @@ export type SourceMemory = {
   said: MigrationSourceState | undefined;
 };
 
-export type TargetMemory = { uid: string; prepared: boolean; door: string; generation: number; said: MigrationTargetState | undefined; saidPeer: number };
+export type TargetMemory = {
+  uid: string;
+  prepared: boolean;
+  door: string;
+  received: Received | undefined;
+  generation: number;
+  said: MigrationTargetState | undefined;
+  saidPeer: number;
+};
 
 export type Memory = {
   /** This process has asked libvirt to start the guest of this run. */

@@ -1,6 +1,7 @@
 /** What the source of a migration does. The call itself is left to run: its end is one more thing to observe. */
 import { MigrationMode, MigrationProgress, MigrationSourceReport, MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import type { InstanceMigration } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { InstanceMigration, OfferedDisk } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { copiedDevices, withoutBases } from "../domain/copied-disks.ts";
 import { replaceEpoch } from "../domain/metadata.ts";
 import { HypervisorError } from "../libvirt/hypervisor.ts";
 import type { JobStats, MigrateOptions } from "../libvirt/hypervisor.ts";
@@ -14,9 +15,21 @@ import type { SourceWord } from "./source.ts";
 const MESSAGE_LENGTH_MAX = 1024;
 
 export const sourceActions = {
-  "open-passage": async (_: unknown, subject: Subject, { doors, log }: Tools): Promise<Pause> => {
+  "offer-disks": async (_: unknown, subject: Subject, tools: Tools): Promise<Pause> => {
+    const { memory } = openSource(subject);
+    try {
+      offer(subject, tools, await tools.storage.copies.offer(subject.observed.assignment!.instance!));
+    } catch (error) {
+      tools.log.warn({ error, vmiUid: subject.vmiUid }, "the disks cannot be copied");
+      Object.assign(memory, { passage: "failed", error: outcomeOf(error).error });
+    }
+    return undefined;
+  },
+
+  "open-passage": async (_: unknown, subject: Subject, { doors, storage, log }: Tools): Promise<Pause> => {
     const { migration, memory } = openSource(subject);
     try {
+      await storage.copies.verify(subject.observed.assignment!.instance!);
       memory.passage = await doors.openPassage(migration);
     } catch (error) {
       log.warn({ error, vmiUid: subject.vmiUid }, "there is no way to the target");
@@ -105,17 +118,21 @@ export async function transfer({ observed }: Subject, { hypervisor }: Tools, { m
   if (typeof passage === "string") throw new NoPassage("No way to the target was opened");
   const { uuid } = observed.domain!;
   const { target, targetEpoch } = migration;
+  const copied = copiedDevices(observed.assignment!.instance!);
+  // A disk that is copied in full has no base where it arrives.
+  const adapt = (xml: string) => replaceEpoch(copied?.how === "full" ? withoutBases(xml, copied.devices) : xml, targetEpoch);
   const [live, persistent] = await Promise.all([hypervisor.xml(uuid, "migratable"), hypervisor.xml(uuid, "inactive")]);
   const options: MigrateOptions = {
     destinationUri: passage.uri,
-    destinationXml: replaceEpoch(live, targetEpoch),
-    persistentXml: replaceEpoch(persistent, targetEpoch),
+    destinationXml: adapt(live),
+    persistentXml: adapt(persistent),
     ...optionsOf(migration),
-    // The controller compares the pools' own ids, and the target finds every disk in its pool before it says READY.
+    // The target finds every other disk in its pool before it says READY, and has proved that the pool is this one.
     disksKnownShared: true,
     tls: true,
     tlsDestination: passage.tlsDestination,
   };
+  if (copied) Object.assign(options, { copyStorage: copied.how === "full" ? "full" : "incremental", copyDisks: copied.devices });
   if (target?.memoryUri) options.migrationUri = target.memoryUri;
   if (resumePostCopy) options.resumePostCopy = true;
   await hypervisor.migrate(uuid, options);
@@ -149,6 +166,21 @@ function ended({ poke, vmiUid }: Subject, memory: SourceMemory, end: CallEnd, { 
   Object.assign(memory, end, { returnedMs: clock.monotonicMs() });
   log.info({ vmiUid, ...end }, "the migration call has ended");
   poke();
+}
+
+/** Nothing is promised by it: it has no state. */
+function offer(subject: Subject, { outbox, self }: Tools, disks: OfferedDisk[]): void {
+  const { migration, memory } = openSource(subject);
+  const { resourceVersion } = subject.observed.assignment!.instance!.metadata!;
+  memory.offered = true;
+  memory.generation = Math.max(memory.generation, migration.source?.generation ?? 0) + 1;
+  const report = MigrationSourceReport.create({ generation: memory.generation, disks, agentInstance: self().agentInstance });
+  const part = { $case: "migrationSource", value: { migrationUid: migration.uid, report } } as const;
+  outbox.submit(address(subject, migration.sourceEpoch), part, () => {
+    memory.offered = false;
+    subject.memory.refusedAt = resourceVersion;
+    subject.poke();
+  });
 }
 
 type Word = { state: MigrationSourceState; message: string; also?: SourceWord };
@@ -199,4 +231,11 @@ export function progressOf(job: JobStats): MigrationProgress {
     diskProcessedBytes: job.diskProcessedBytes ?? 0,
     diskRemainingBytes: job.diskRemainingBytes ?? 0,
   });
+}
+
+/** libvirt's last figures are of memory alone: what was copied of disks stands in those before. */
+export function withDisks(figures: MigrationProgress, before: MigrationProgress | undefined): MigrationProgress {
+  if (figures.diskTotalBytes > 0 || !before) return figures;
+  const { diskTotalBytes } = before;
+  return { ...figures, diskTotalBytes, diskProcessedBytes: diskTotalBytes };
 }

@@ -11,6 +11,8 @@ import type { Convergence } from "./convergence.ts";
 
 export type SourceAction =
   | { do: "wait"; recheckMs?: number }
+  /** Disks are to be copied: say what they are like, so that the target can make room for them. */
+  | { do: "offer-disks" }
   /** The target is ready: find the way to it before anything is promised. */
   | { do: "open-passage" }
   /** ISSUED of this process is on record, and it has not made the call: make it. */
@@ -52,7 +54,7 @@ const ENDS: ReadonlySet<MigrationSourceState> = new Set([MigrationSourceState.ST
 
 export function newSourceMemory(uid: string): SourceMemory {
   return {
-    uid, passage: "none", call: "none", error: "", returnedMs: undefined, quietSinceMs: undefined, abortAskedMs: undefined, abortSent: false,
+    uid, passage: "none", offered: false, call: "none", error: "", returnedMs: undefined, quietSinceMs: undefined, abortAskedMs: undefined, abortSent: false,
     convergence: undefined, awaited: "", suspended: false, gaveUp: "", postCopyRefusals: 0, mends: undefined,
     progress: undefined, complete: false, generation: 0, said: undefined,
   };
@@ -77,9 +79,12 @@ export const sourceMemory = ({ memory }: Pick<Observed, "memory">, { uid }: Inst
 /** Nothing has been issued. ISSUED must be on record first: the call follows when the record comes back with it. */
 function before(migration: InstanceMigration, own: Seen | undefined, memory: SourceMemory): SourceAction {
   if (!own || !active(own)) return say(memory, MigrationSourceState.ENDED, "The guest ended before it could be moved");
-  if (migration.target?.state !== MigrationTargetState.READY || migration.abortRequested) return { do: "wait" };
-  if (memory.passage === "none") return { do: "open-passage" };
-  return memory.passage === "failed" ? say(memory, MigrationSourceState.STAYED, memory.error) : say(memory, MigrationSourceState.ISSUED, "");
+  if (memory.passage === "failed") return say(memory, MigrationSourceState.STAYED, memory.error);
+  if (migration.abortRequested) return { do: "wait" };
+  const isAsked = migration.copiedDisks.length > 0 && !migration.source?.disks.length;
+  if (isAsked) return memory.offered ? { do: "wait" } : { do: "offer-disks" };
+  if (migration.target?.state !== MigrationTargetState.READY) return { do: "wait" };
+  return memory.passage === "none" ? { do: "open-passage" } : say(memory, MigrationSourceState.ISSUED, "");
 }
 
 /** The call, or a job that an earlier agent started, runs. */

@@ -1,6 +1,7 @@
 /** What the target of a migration does: make room for the domain, and say what it sees. */
-import { MigrationTargetReport, MigrationTargetState } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { DiskCopy, MigrationTargetReport, MigrationTargetState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceMigration, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { copiedDevices } from "../domain/copied-disks.ts";
 import { domainName, machineIdentity } from "../domain/identity.ts";
 import { active } from "../machine/observed.ts";
 import type { TargetMemory } from "../machine/observed.ts";
@@ -16,7 +17,9 @@ export const targetActions = {
     const { instance, migration, memory } = open(subject);
     try {
       await makeRoom(subject, tools);
-      memory.door = await tools.doors.openDoor(migration, await tools.incoming(instance));
+      memory.received = await tools.storage.copies.receive(instance);
+      const copied = copiedDevices(instance, memory.received.diskCopy);
+      memory.door = await tools.doors.openDoor(migration, await tools.incoming(instance), copied);
       memory.prepared = true;
       sayAsTarget(subject, tools, { state: MigrationTargetState.READY, message: "", peerGeneration: 0 });
     } catch (error) {
@@ -77,6 +80,8 @@ function sayAsTarget(subject: Subject, { outbox, self, memoryUri = "" }: Tools, 
   const report = MigrationTargetReport.create({
     generation: memory.generation, state, message, peerGeneration, boot, agentInstance,
     memoryUri, doorAddress: memory.door || (migration.target?.doorAddress ?? ""),
+    diskCopy: memory.received?.diskCopy ?? migration.target?.diskCopy ?? DiskCopy.UNSPECIFIED,
+    poolProofs: memory.received?.poolProofs ?? migration.target?.poolProofs ?? {},
   });
   outbox.submit(address(subject, migration.targetEpoch), { $case: "migrationTarget", value: { migrationUid: migration.uid, report } }, () => {
     memory.said = undefined;

@@ -17,7 +17,7 @@ export type TargetAction =
 const ARRIVAL_RECHECK_MS = 2_000;
 
 export function newTargetMemory(uid: string): TargetMemory {
-  return { uid, prepared: false, door: "", generation: 0, said: undefined, saidPeer: 0 };
+  return { uid, prepared: false, door: "", received: undefined, generation: 0, said: undefined, saidPeer: 0 };
 }
 
 export const targetMemory = ({ memory }: Pick<Observed, "memory">, { uid }: InstanceMigration): TargetMemory =>
@@ -37,7 +37,8 @@ export function decideTarget(observed: Observed, instance: VirtualMachineInstanc
   if (state === MigrationTargetState.REFUSED) return { do: "wait" };
   // A record of an earlier agent or boot would hand the machine to a claim that nobody holds.
   const stale = migration.target?.agentInstance !== observed.self.agentInstance;
-  if (!memory.prepared && stale && !issued(migration)) return { do: "prepare-incoming" };
+  const isOffered = migration.copiedDisks.length === 0 || (migration.source?.disks.length ?? 0) > 0;
+  if (!memory.prepared && stale && isOffered && !issued(migration)) return { do: "prepare-incoming" };
   return { do: "wait", recheckMs: ARRIVAL_RECHECK_MS };
 }
 

@@ -42,6 +42,11 @@ export class OpenDirectory {
     throw new StorageError("UnsafeFile", `"${join(this.path, name)}" cannot be used: it is not a regular file`);
   }
 
+  /** Something has the name, whatever it is. */
+  async has(name: string): Promise<boolean> {
+    return (await this.names()).includes(name);
+  }
+
   /** A new file; fails when something has the name. */
   create(name: string, mode: number): Promise<FileHandle> {
     return open(this.#at(name), CREATE, mode);

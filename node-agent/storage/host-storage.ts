@@ -15,6 +15,7 @@ import type { OpenDirectory } from "./directory.ts";
 import { explained, hasCode } from "./durable-file.ts";
 import { FirmwareVariables } from "./firmware-variables.ts";
 import { checkedName, formatOf, imageName } from "./image-name.ts";
+import { HostDiskCopies } from "./disk-copies.ts";
 import { Images } from "./images.ts";
 import type { ImageRequest, Probes } from "./images.ts";
 import { migrationHindrances } from "./migratable.ts";
@@ -25,6 +26,8 @@ import type { PoolConfig } from "./pool.ts";
 import { seedIso } from "./seed.ts";
 import { StorageError } from "./storage.ts";
 import type { Storage } from "./storage.ts";
+import { fileTransfers } from "./transfers.ts";
+import type { Transfers } from "./transfers.ts";
 
 export type HostStorageOptions = {
   stateDirectory: string;
@@ -47,6 +50,8 @@ export function hostStorage(options: HostStorageOptions): Storage {
 
 class HostStorage implements Storage {
   readonly firmwareVariables: FirmwareVariables;
+  readonly copies: HostDiskCopies;
+  readonly transfers: Transfers;
   readonly #stateDirectory: string;
   readonly #pools: Map<string, Pool>;
   readonly #images: Images;
@@ -60,6 +65,19 @@ class HostStorage implements Storage {
     this.#pools = new Map(pools.map((pool) => [pool.name, new Pool(pool, { stateDirectory, random })]));
     this.#images = new Images(run);
     this.#findFirmware = findFirmware;
+    this.transfers = fileTransfers(stateDirectory);
+    this.copies = new HostDiskCopies({
+      pool: (name) => this.#pool(name),
+      machineDirectory: async (instance) => {
+        const { directory } = this.paths(machineIdentity(instance));
+        await makeDirectory(directory);
+        return directory;
+      },
+      imageRequest: (instance, volume, disk, directory) => imageRequest({ volume, disk, identity: machineIdentity(instance), directory, probes: new Map() }),
+      images: this.#images,
+      transfers: this.transfers,
+      random,
+    });
   }
 
   pools() {

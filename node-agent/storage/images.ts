@@ -30,6 +30,10 @@ export type Probes = Map<string, { stamp: string; header: ImageHeader }>;
 type Image = Pick<DiskSource, "path" | "format" | "base">;
 type Named = { name: string; format: ImageFormat };
 
+export type Described = { virtualSizeBytes: number; allocatedBytes: number; base?: { name: string; allocatedBytes: number } };
+
+/** The unit of a file's blocks, whatever its file system has. */
+const STAT_BLOCK_BYTES = 512;
 const CREATE_TIMEOUT_MS = 120_000;
 const IMAGE_MODE = 0o600;
 const BASES_MAX = 256;
@@ -51,7 +55,7 @@ export class Images {
     if (header === undefined) return undefined;
     const declared = base && { path: join(directory.path, base.name), format: base.format };
     checkImage(header, { name, format, ...(declared && { base: declared }) });
-    if (base !== undefined) await this.#checkBase(directory, base);
+    if (base !== undefined && header.backing) await this.#checkBase(directory, base);
     return { path: join(directory.path, name), format, ...(declared && header.backing && { base: declared }) };
   }
 
@@ -64,7 +68,28 @@ export class Images {
     return made;
   }
 
-  async #create(request: ImageRequest): Promise<void> {
+  /** A new one, of the size that is given. What is there already is somebody's and stays as it is. */
+  async make(request: ImageRequest & { sizeBytes: number }): Promise<void> {
+    const { directory, name } = request;
+    const isMade = (await directory.has(name)) ? false : await this.#create(request);
+    if (!isMade) throw new StorageError("NotMigratable", `"${join(directory.path, name)}" exists already, and is nothing that an earlier migration of the machine left there`);
+  }
+
+  /** What the image is like, once it was found to be one that the machine may have. */
+  async describe(request: ImageRequest): Promise<Described> {
+    const { directory, name, format, probes } = request;
+    const image = await this.find(request);
+    const header = image && (await this.#probe(directory, { name, format }, probes));
+    if (!header) throw new StorageError("ImageMissing", `Image "${name}" does not exist`);
+    const base = image.base && request.base;
+    return {
+      virtualSizeBytes: header.virtualSizeBytes,
+      allocatedBytes: await allocatedBytes(directory, name),
+      ...(base && { base: { name: base.name, allocatedBytes: await allocatedBytes(directory, base.name) } }),
+    };
+  }
+
+  async #create(request: ImageRequest): Promise<boolean> {
     const { directory, name, format, base, sizeBytes, temporary } = request;
     const baseSizeBytes = base && (await this.#checkBase(directory, base)).virtualSizeBytes;
     const bytes = sizeBytes ?? baseSizeBytes;
@@ -80,7 +105,7 @@ export class Images {
       const args = ["create", "-q", "-f", format, ...overlay, INHERITED_PATH, String(bytes)];
       await this.#run({ program: "qemu-img", args, timeoutMs: CREATE_TIMEOUT_MS, descriptor: file.fd });
       await file.sync();
-      await directory.publish(temporary, checkedName(name));
+      return await directory.publish(temporary, checkedName(name));
     } finally {
       await directory.remove(temporary);
     }
@@ -108,8 +133,13 @@ export class Images {
   }
 }
 
+async function allocatedBytes(directory: OpenDirectory, name: string): Promise<number> {
+  await using file = await directory.read(checkedName(name));
+  return ((await file?.stat())?.blocks ?? 0) * STAT_BLOCK_BYTES;
+}
+
 /** Taken before the file is read: what is written meanwhile then shows. */
-async function stampOf(file: FileHandle): Promise<string> {
+export async function stampOf(file: FileHandle): Promise<string> {
   const { dev, ino, size, mtimeNs, ctimeNs } = await file.stat({ bigint: true });
   return [dev, ino, size, mtimeNs, ctimeNs].join(":");
 }

@@ -16,6 +16,7 @@ import { StorageError } from "./storage.ts";
 export type PoolConfig = { name: string; path: string };
 
 export const POOL_ID_FILE = ".drover-pool-id";
+const PROOF_MODE = 0o600;
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export class Pool {
@@ -62,6 +63,24 @@ export class Pool {
       if (hasCode(error, "ENOENT", "ENOTDIR")) throw this.#missing(`"${this.#path}" is no directory of this node`);
       throw error instanceof StorageError ? new StorageError(error.fault, `${this.#cannot}: ${error.message}`) : explained(error, this.#cannot);
     }
+  }
+
+  /** Writes a word for whoever else has this pool. */
+  async prove(name: string, word: string): Promise<void> {
+    const { directory } = await this.open();
+    await using opened = directory;
+    await opened.remove(name);
+    await using file = await opened.create(name, PROOF_MODE);
+    await file.writeFile(word);
+    await file.sync();
+  }
+
+  /** The word that is there now; undefined without one. */
+  async proof(name: string): Promise<string | undefined> {
+    const { directory } = await this.open();
+    await using opened = directory;
+    await using file = await opened.read(name);
+    return file?.readFile("utf8");
   }
 
   /** Removes what was being made under a name beginning with `prefix`; in a pool that cannot be used there is nothing to do. */

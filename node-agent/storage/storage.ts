@@ -3,9 +3,10 @@
  * words reach it only as pool and file names; every path is made here.
  */
 import type { NodePool } from "../../gen/drover/v1/node.ts";
-import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { DiskCopy, OfferedDisk, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { MachinePaths, PreparedMachine } from "../domain/parts.ts";
 import type { FirmwareVariables } from "./firmware-variables.ts";
+import type { Transfer, Transfers } from "./transfers.ts";
 
 export interface Storage {
   /** Every configured pool as it is now; one that cannot be used carries its error. */
@@ -27,6 +28,27 @@ export interface Storage {
   paths(instance: { vmiUid: string; vmUid: string }): MachinePaths;
   /** Uids of the instances that have files here. */
   machines(): Promise<string[]>;
+  readonly copies: DiskCopies;
+  /** Parts in migrations of which something may be left in the pools. */
+  readonly transfers: Transfers;
+}
+
+/** How the target of a migration will take its disks, and what it has written into the pools that are not copied. */
+export type Received = { diskCopy: DiskCopy; poolProofs: Record<string, string> };
+
+/** The disks of an open migration, at either side of it. Everything may be repeated, also after a kill. */
+export interface DiskCopies {
+  /** At the source: what the disks are like that are to be copied. They are kept account of from then on. */
+  offer(instance: VirtualMachineInstance): Promise<OfferedDisk[]>;
+  /** At the target: makes the images that the bytes come into, with room for them, and writes the proofs. */
+  receive(instance: VirtualMachineInstance): Promise<Received>;
+  /** At the source: throws when a pool that is not copied is another one than the target's. */
+  verify(instance: VirtualMachineInstance): Promise<void>;
+  /** Nothing is received meanwhile. */
+  exclusively<T>(act: () => Promise<T>): Promise<T>;
+  removeImage(place: { pool: string; image: string }): Promise<void>;
+  hasImage(place: { pool: string; image: string }): Promise<boolean>;
+  removeProofs(transfer: Pick<Transfer, "migrationUid" | "proofs">): Promise<void>;
 }
 
 /** What is at fault, as it stands in reports. */

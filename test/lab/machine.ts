@@ -25,6 +25,8 @@ export type MachineOptions = {
   kernelArguments?: string;
   /** File name of its disk in the shared pool; derived from the name when absent. */
   image?: string;
+  /** Its volumes instead of that one, the first of which the guest writes its record to. */
+  volumes?: readonly (Record<string, unknown> & { name: string })[];
   memory?: string;
   /** Without a kernel the firmware finds nothing to boot: enough where only the domain matters. */
   bare?: boolean;
@@ -155,6 +157,7 @@ function migrationOf(vmiName: string, { to = "", bandwidthMiBps = 0 }: { to?: st
 
 function manifest(name: string, options: MachineOptions): unknown {
   const { runStrategy = "Manual", nodeSelector, kernelArguments = "", image, memory = "128Mi", bare = false } = options;
+  const volumes = options.volumes ?? [{ name: "data", disk: { pool: "shared", size: "16Mi", format: "raw", ...(image ? { image } : {}) } }];
   const kernelBoot = { pool: "shared", kernel: "vmlinuz", initrd: "initrd.img", kernelArgs: `console=ttyS0 quiet ${kernelArguments}`.trim() };
   return {
     apiVersion: "drover.dev/v1",
@@ -169,9 +172,9 @@ function manifest(name: string, options: MachineOptions): unknown {
           domain: {
             memory: { guest: memory },
             ...(bare ? {} : { firmware: { kernelBoot } }),
-            devices: { autoattachGraphicsDevice: false, ...(bare ? {} : { disks: [{ name: "data", disk: {} }] }) },
+            devices: { autoattachGraphicsDevice: false, ...(bare ? {} : { disks: volumes.map(({ name: disk }) => ({ name: disk, disk: {} })) }) },
           },
-          ...(bare ? {} : { volumes: [{ name: "data", disk: { pool: "shared", size: "16Mi", format: "raw", ...(image ? { image } : {}) } }] }),
+          ...(bare ? {} : { volumes }),
         },
       },
     },

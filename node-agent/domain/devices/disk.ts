@@ -10,14 +10,24 @@ const LETTERS = 26;
 
 /** Device names are counted for each prefix in the order of the spec, so that the same spec gives the same names. */
 export function disks(specs: readonly Disk[], sources: Readonly<Record<string, DiskSource>>): Element[] {
-  const used = { vd: 0, sd: 0 };
-  return specs.map((spec) => {
+  return placesOf(specs).map(({ spec, device, index }) => {
     const source = Object.hasOwn(sources, spec.name) ? sources[spec.name] : undefined;
     if (source === undefined) throw new InvalidDomain(`Cannot attach disk "${spec.name}": there is no volume of this name`);
+    return disk(spec, { source, device, index });
+  });
+}
+
+/** By the disk's name, such as "vda". */
+export const deviceNames = (specs: readonly Disk[]): ReadonlyMap<string, string> =>
+  new Map(placesOf(specs).map(({ spec, device }) => [spec.name, device]));
+
+function placesOf(specs: readonly Disk[]): { spec: Disk; device: string; index: number }[] {
+  const used = { vd: 0, sd: 0 };
+  return specs.map((spec) => {
     const prefix = busOf(spec) === "virtio" ? "vd" : "sd";
     const index = used[prefix];
     used[prefix] += 1;
-    return disk(spec, { source, device: prefix + letters(index), index });
+    return { spec, device: prefix + letters(index), index };
   });
 }
 

@@ -4,7 +4,7 @@ import type { LookupMachineResponse, ReportRequest } from "../../../gen/drover/a
 import { BootIdentity, ObjectMeta, OwnerReference } from "../../../gen/drover/v1/meta.ts";
 import { DomainSpec, FirmwareSpec, VirtualMachineInstanceSpec } from "../../../gen/drover/v1/machine.ts";
 import {
-  DomainState, OwnerClaim, Phase, VirtualMachineInstance, VirtualMachineInstanceStatus,
+  DiskCopy, DomainState, OwnerClaim, Phase, VirtualMachineInstance, VirtualMachineInstanceStatus,
 } from "../../../gen/drover/v1/virtual_machine_instance.ts";
 import { systemClock } from "../../../lib/clock.ts";
 import { silentLog } from "../../../lib/log.ts";
@@ -177,6 +177,15 @@ export class Agent implements Disposable {
     const storage: Partial<Storage> = {
       machines: async () => [],
       inspect: async () => undefined,
+      copies: {
+        offer: async () => [],
+        receive: async () => ({ diskCopy: DiskCopy.UNSPECIFIED, poolProofs: {} }),
+        verify: async () => undefined,
+        exclusively: (act) => act(),
+        removeImage: async () => undefined,
+        hasImage: async () => false,
+        removeProofs: async () => undefined,
+      },
       removeMachineFiles: async (vmiUid) => void this.removed.push(vmiUid),
       prepareIncoming: async () => ({ paths: { directory: "", consoleSocket: "", consoleLog: "", seedIso: "", nvram: "" }, disks: {} }),
     };

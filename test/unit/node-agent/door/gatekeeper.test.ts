@@ -10,7 +10,7 @@ import { xdr, XdrReader } from "../../../../node-agent/door/xdr.ts";
 import { migrateFlag } from "../../../../node-agent/libvirt/constants.ts";
 import { INTENDED_XML, MEMORY_URI, RECORDED_BYTES, recordedFrames } from "./recorded.ts";
 
-const GATE = gateFor(INTENDED_XML, MEMORY_URI);
+const GATE = gateFor({ intendedXml: INTENDED_XML, memoryUri: MEMORY_URI });
 const { PREPARE, FINISH } = { PREPARE: procedure.DOMAIN_MIGRATE_PREPARE3_PARAMS, FINISH: procedure.DOMAIN_MIGRATE_FINISH3_PARAMS };
 const call = (called: number, body: Buffer = Buffer.alloc(0)): Frame =>
   ({ program: REMOTE_PROGRAM, version: 1, procedure: called, type: messageType.CALL, serial: 1, status: 0, body });
@@ -39,8 +39,8 @@ const plus = (parameter: RpcParameter) => ({ parameters }: Migrate): Partial<Mig
 const withCookie = (change: (text: string) => string) => ({ cookie }: Migrate): Partial<Migrate> => ({ cookie: Buffer.from(change(cookie.toString())) });
 
 /** A connection that has come as far as its first calls, and with `prepared` to the end of the transfer. */
-function keeper({ prepared = false } = {}): Gatekeeper {
-  const made = new Gatekeeper(GATE);
+function keeper({ prepared = false, gate = GATE } = {}): Gatekeeper {
+  const made = new Gatekeeper(gate);
   made.admit(open("qemu:///system"));
   if (prepared) made.admit(recorded(PREPARE));
   return made;
@@ -129,6 +129,50 @@ describe("the gatekeeper", () => {
     const fresh = keeper();
     fresh.close();
     assert.throws(() => fresh.admit(recorded(PREPARE)), /over/);
+  });
+
+  describe("where disks come along", () => {
+    const copying = (how: "overlays" | "full", devices = ["vda"]) =>
+      keeper({ gate: gateFor({ intendedXml: INTENDED_XML, memoryUri: MEMORY_URI, copied: { devices, how } }) });
+    const disk = (value: string): RpcParameter => ({ name: "migrate_disks", value });
+    const NBD = "<nbd><disk target='vda' capacity='67108864'/></nbd>";
+    const offer = ({ flag = migrateFlag.NON_SHARED_INC, disks = ["vda"], nbd = NBD }: { flag?: number; disks?: string[]; nbd?: string } = {}) => bent(PREPARE, (migrate) => ({
+      flags: migrate.flags | flag,
+      parameters: [...migrate.parameters, ...disks.map(disk)],
+      ...withCookie((text) => text.replace("</qemu-migration>", `${nbd}</qemu-migration>`))(migrate),
+    }));
+
+    it("lets the granted ones through, in the way that was granted", () => {
+      const passed = read(new FrameReader(1 << 20).push(copying("overlays").admit(offer()))[0]!);
+      assert.deepEqual(passed.parameters.filter(({ name }) => name === "migrate_disks"), [disk("vda")]);
+      assert.match(passed.cookie.toString(), /<disk target="vda" capacity="67108864"\/>/);
+      assert.ok(copying("full").admit(offer({ flag: migrateFlag.NON_SHARED_DISK })));
+      assert.ok(copying("overlays", ["vda", "vdb"]).admit(offer({ disks: ["vdb", "vda"] })));
+    });
+
+    const steps: [string, () => unknown, RegExp][] = [
+      ["none of them", () => copying("overlays").admit(offer({ disks: [] })), /not those that are to be copied/],
+      ["one more", () => copying("overlays").admit(offer({ disks: ["vda", "vdb"] })), /not those that are to be copied/],
+      ["one twice", () => copying("overlays").admit(offer({ disks: ["vda", "vda"] })), /not those that are to be copied/],
+      ["another one", () => copying("overlays").admit(offer({ disks: ["vdb"] })), /not those that are to be copied/],
+      ["no way of copying", () => copying("overlays").admit(offer({ flag: 0 })), /not copied as it was settled/],
+      ["the other way", () => copying("overlays").admit(offer({ flag: migrateFlag.NON_SHARED_DISK })), /not allowed/],
+      ["both ways", () => copying("full").admit(offer({ flag: migrateFlag.NON_SHARED_DISK | migrateFlag.NON_SHARED_INC })), /not allowed/],
+      ["a disk without a grant", () => keeper().admit(offer({ flag: 0, nbd: "" })), /not those that are to be copied/],
+      ["a port of the source's choice", () => copying("overlays").admit(offer({ nbd: "<nbd port='22'/>" })), /may have no port/],
+      ["the size of a disk that is none", () => copying("overlays").admit(offer({ nbd: "<nbd><disk target='vdz' capacity='1'/></nbd>" })), /another target/],
+      ["sizes where nothing is copied", () => keeper().admit(offer({ flag: 0, disks: [] })), /nbd may not be there/],
+      ["a size that is none", () => copying("overlays").admit(offer({ nbd: "<nbd><disk target='vda' capacity='/etc'/></nbd>" })), /another capacity/],
+      ["more sizes than disks", () => copying("overlays").admit(offer({ nbd: NBD.replace("</nbd>", `${"<disk target='vda' capacity='1'/>".repeat(8)}</nbd>`) })), /one too many/],
+      ["dirty bitmaps", () => copying("overlays").admit(offer({ nbd: NBD.replace("/></nbd>", "><bitmap/></disk></nbd>") })), /may not be there/],
+      ["a socket for disks", () => copying("overlays").admit(bent(PREPARE, plus({ name: "disks_uri", value: "unix:///tmp/x" }))), /not/],
+      ["an end with other disks", () => {
+        const made = copying("overlays");
+        made.admit(offer());
+        made.admit(bent(FINISH, ({ flags }) => ({ flags: flags | migrateFlag.NON_SHARED_INC })));
+      }, /not those that are to be copied/],
+    ];
+    for (const [what, act, reason] of steps) it(`refuses ${what}`, () => assert.throws(act, reason));
   });
 
   it("never passes on bytes that it did not understand", () => {
