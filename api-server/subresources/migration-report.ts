@@ -3,7 +3,7 @@
  * late and repeated words never take evidence back. Pure.
  */
 import {
-  DomainState, MigrationSourceState, MigrationTargetState, Phase, VirtualMachineInstanceStatus,
+  DiskCopy, DomainState, MigrationSourceState, MigrationTargetState, Phase, VirtualMachineInstanceStatus,
 } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type {
   InstanceMigration, MigrationSourceReport, MigrationStandstill, MigrationTargetReport, OfferedDisk, VirtualMachineInstance,
@@ -78,6 +78,8 @@ function requireMayIssue({ metadata, status }: VirtualMachineInstance, migration
   const { nodeName, phase, claim, ownerReport } = status ?? VirtualMachineInstanceStatus.create();
   if (migration.abortRequested || metadata?.deletionTimestamp) no("ABORT_REQUESTED", "The migration shall not begin");
   if (migration.target?.state !== MigrationTargetState.READY) no("TARGET_NOT_READY", "The target is not ready");
+  const isAgreed = migration.copiedDisks.length === 0 || migration.target.diskCopy !== DiskCopy.UNSPECIFIED;
+  if (!isAgreed) no("TARGET_NOT_READY", "The target has not said how the disks are to be copied");
   const owns = nodeName === migration.sourceNode && claim?.nodeName === migration.sourceNode && claim.epoch === migration.sourceEpoch;
   if (!owns) no("NOT_OWNER", `"${migration.sourceNode}" does not own the machine`);
   if (phase !== Phase.RUNNING || ownerReport?.state === DomainState.GONE) no("NOT_RUNNING", "The machine does not run");

@@ -179,8 +179,7 @@ export class HostDiskCopies implements DiskCopies {
     const { uid } = migrationOf(instance);
     const words: Record<string, string> = {};
     for (const pool of pools) {
-      words[pool] = this.#options.random.token(16);
-      await this.#options.pool(pool).prove(PROOF + uid, words[pool]);
+      words[pool] = await this.#options.pool(pool).prove(PROOF + uid, this.#options.random.token(16));
     }
     return words;
   }

@@ -65,14 +65,18 @@ export class Pool {
     }
   }
 
-  /** Writes a word for whoever else has this pool. */
-  async prove(name: string, word: string): Promise<void> {
+  /** Writes a word for whoever else has this pool, and answers the one that stands: somebody may be reading it already. */
+  async prove(name: string, word: string): Promise<string> {
     const { directory } = await this.open();
     await using opened = directory;
+    await using written = await opened.read(name);
+    const earlier = await written?.readFile("utf8");
+    if (earlier) return earlier;
     await opened.remove(name);
     await using file = await opened.create(name, PROOF_MODE);
     await file.writeFile(word);
     await file.sync();
+    return word;
   }
 
   /** The word that is there now; undefined without one. */

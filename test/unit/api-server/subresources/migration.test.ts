@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ConditionStatus } from "../../../../gen/drover/v1/meta.ts";
 import { CancelOutcome, MigrationPhase, VirtualMachineInstanceMigration, VirtualMachineInstanceMigrationSpec } from "../../../../gen/drover/v1/migration.ts";
 import { NodeSessionState } from "../../../../gen/drover/v1/node.ts";
-import { MigrationSourceReport, MigrationSourceState, MigrationTargetReport, MigrationTargetState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { DiskCopy, MigrationSourceReport, MigrationSourceState, MigrationTargetReport, MigrationTargetState, OfferedDisk, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import type { DeepPartial, InstanceMigration } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { cancelMigration, migrationOf, migrationPreconditions } from "../../../../api-server/subresources/migrate.ts";
 import type { Admission } from "../../../../api-server/subresources/migrate.ts";
@@ -42,6 +42,32 @@ describe("the source's report", () => {
     it(`${name}: ${expected}`, () =>
       assert.equal(refusalOf(() => mergeSourceReport(vmi, MigrationSourceReport.create({ state }), { ...reporter, ...fields })), expected));
   }
+
+  describe("of disks that are to be copied", () => {
+    const copiedDisks = [{ volume: "root", sourceVolume: "of-a.root", targetVolume: "of-b.root" }];
+    const disks = [OfferedDisk.create({ volume: "root", virtualSizeBytes: 1, baseDigest: "../../etc" }), OfferedDisk.create({ volume: "other" })];
+    const offer = (state: MigrationSourceState, fields: DeepPartial<InstanceMigration> = {}) =>
+      mergeSourceReport(moving({ copiedDisks, ...fields }), MigrationSourceReport.create({ state, disks }), reporter)?.status!.migration!.source;
+
+    it("is taken before anything has begun, of no others, and begins nothing", () => {
+      const taken = offer(UNSPECIFIED);
+      assert.deepEqual(taken?.disks, [OfferedDisk.create({ volume: "root", virtualSizeBytes: 1 })]);
+      assert.equal(taken.state, UNSPECIFIED);
+    });
+
+    it("stays when the source says more, and does not change after it has begun", () => {
+      const source = { disks: [{ volume: "root", virtualSizeBytes: 2 }] };
+      const issued = mergeSourceReport(moving({ copiedDisks, source, target: { state: READY, diskCopy: DiskCopy.OVERLAYS } }), MigrationSourceReport.create({ state: ISSUED }), reporter);
+      assert.deepEqual(issued?.status!.migration!.source!.disks, [OfferedDisk.create(source.disks[0]!)]);
+      assert.deepEqual(offer(LEFT, { source: { ...source, state: ISSUED } })?.disks, [OfferedDisk.create(source.disks[0]!)]);
+    });
+
+    it("is no word at all without disks", () => assert.equal(mergeSourceReport(moving(), MigrationSourceReport.create(), reporter), undefined));
+
+    it("must be answered before it may begin", () => {
+      assert.equal(refusalOf(() => mergeSourceReport(moving({ copiedDisks }), MigrationSourceReport.create({ state: ISSUED }), reporter)), "TARGET_NOT_READY");
+    });
+  });
 
   it("counts generations over agent processes", () => {
     const merged = mergeSourceReport(moving({ source: { state: ISSUED, generation: 7 } }), MigrationSourceReport.create({ state: LEFT, generation: 1 }), reporter);

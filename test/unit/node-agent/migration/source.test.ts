@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import {
   InstanceMigration, MigrationMode, MigrationOptions, MigrationSourceReport, MigrationSourceState, MigrationStandstill, MigrationTargetReport,
-  MigrationTargetState, MigrationTimeoutAction, Phase,
+  MigrationTargetState, OfferedDisk, MigrationTimeoutAction, Phase,
 } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { AssignmentRole } from "../../../../gen/drover/agent/v1/agent.ts";
 import type { JobKind } from "../../../../node-agent/libvirt/hypervisor.ts";
@@ -23,6 +23,8 @@ type Case = {
   by?: string;
   target?: MigrationTargetState;
   abort?: boolean;
+  /** Disks are to be copied, and have been said to be like something. */
+  copied?: "asked" | "offered";
   handedOff?: boolean;
   domain?: Seen | null;
   job?: JobKind | "unknown";
@@ -36,10 +38,11 @@ type Case = {
   elapsedS?: number;
 };
 
-function decided({ state = UNSPECIFIED, by = "me", target = MigrationTargetState.READY, abort = false, handedOff = false, domain = running, job = "none", memory = {}, said = {}, peerGeneration = 0, options, elapsedS }: Case) {
+function decided({ state = UNSPECIFIED, by = "me", target = MigrationTargetState.READY, abort = false, copied, handedOff = false, domain = running, job = "none", memory = {}, said = {}, peerGeneration = 0, options, elapsedS }: Case) {
   const migration = InstanceMigration.create({
     uid: "m", sourceNode: "a", targetNode: "b", sourceEpoch: 1, targetEpoch: 2, abortRequested: abort, handedOff,
-    source: { ...MigrationSourceReport.create({ state, agentInstance: by }), ...said },
+    copiedDisks: copied ? [{ volume: "root" }] : [],
+    source: { ...MigrationSourceReport.create({ state, agentInstance: by }), disks: copied === "offered" ? [OfferedDisk.create({ volume: "root" })] : [], ...said },
     target: MigrationTargetReport.create({ state: target, peerGeneration }),
     ...(options && { options: { ...MigrationOptions.create(), ...options } }),
   });
@@ -73,6 +76,12 @@ describe("the source of a migration", () => {
   const broken: Case = { state: ISSUED, domain: withDomain("paused", "postcopy-failed"), memory: returned, said: { mode: POST_COPY, standstill: brokenStill } };
   const table: [string, Case, string | RegExp][] = [
     ["waits for the target", { target: MigrationTargetState.UNSPECIFIED }, "wait"],
+    ["says what disks are like that are to be copied, before the target can be ready", { copied: "asked", target: MigrationTargetState.UNSPECIFIED }, "offer-disks"],
+    ["does not say that twice", { copied: "asked", memory: { offered: true } }, "wait"],
+    ["does not say it of a move that shall not begin", { copied: "asked", abort: true }, "wait"],
+    ["stays when it cannot say it", { copied: "asked", target: MigrationTargetState.UNSPECIFIED, memory: { passage: "failed", error: "no" } }, "say STAYED"],
+    ["goes on when it has", { copied: "offered" }, "open-passage"],
+    ["waits for the target that makes room", { copied: "offered", target: MigrationTargetState.UNSPECIFIED }, "wait"],
     ["finds the way before it promises anything", {}, "open-passage"],
     ["has ISSUED recorded before the call", { memory: { passage } }, "say ISSUED"],
     ["does not say it twice", { memory: { passage, said: ISSUED } }, "wait"],

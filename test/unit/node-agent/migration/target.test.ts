@@ -1,7 +1,7 @@
 /** The target's decisions: READY once and for this process, RUNNING only on sight, ABSENT only with proof. */
 import assert from "node:assert/strict";
 import {
-  InstanceMigration, MigrationSourceReport, MigrationSourceState, MigrationStandstill, MigrationTargetReport, MigrationTargetState, Phase,
+  InstanceMigration, MigrationSourceReport, MigrationSourceState, MigrationStandstill, MigrationTargetReport, MigrationTargetState, OfferedDisk, Phase,
 } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { AssignmentRole } from "../../../../gen/drover/agent/v1/agent.ts";
 import { newMemory } from "../../../../node-agent/machine/observed.ts";
@@ -17,12 +17,13 @@ const here = (state: Seen["state"], reason: string, epoch = TARGET_EPOCH): Seen 
   identity: { namespace: "default", vm: "web", vmUid: "vm-1", vmiUid: "vmi-1", epoch, generation: 1 },
 });
 
-type Case = { target?: MigrationTargetState; by?: string; peer?: number; source?: MigrationSourceState; abort?: boolean; domain?: Seen; memory?: Partial<TargetMemory>; standstill?: MigrationStandstill };
+type Case = { target?: MigrationTargetState; by?: string; peer?: number; source?: MigrationSourceState; abort?: boolean; copied?: "asked" | "offered"; domain?: Seen; memory?: Partial<TargetMemory>; standstill?: MigrationStandstill };
 
-function decided({ target = T.UNSPECIFIED, by = "", peer = 0, source = S.UNSPECIFIED, abort = false, domain, memory = {}, standstill }: Case): string {
+function decided({ target = T.UNSPECIFIED, by = "", peer = 0, source = S.UNSPECIFIED, abort = false, copied, domain, memory = {}, standstill }: Case): string {
   const migration = InstanceMigration.create({
     uid: "m", sourceNode: "b", targetNode: "a", sourceEpoch: 1, targetEpoch: TARGET_EPOCH, abortRequested: abort,
-    source: { ...MigrationSourceReport.create({ state: source, generation: 4 }), standstill },
+    copiedDisks: copied ? [{ volume: "root" }] : [],
+    source: { ...MigrationSourceReport.create({ state: source, generation: 4 }), disks: copied === "offered" ? [OfferedDisk.create({ volume: "root" })] : [], standstill },
     target: MigrationTargetReport.create({ state: target, agentInstance: by, peerGeneration: peer }),
   });
   const of = instance({ node: "b", claimed: true, phase: Phase.RUNNING, status: { migration } });
@@ -39,6 +40,8 @@ const nameOf = Object.fromEntries(Object.entries(MigrationTargetState).map(([nam
 describe("the target of a migration", () => {
   const table: [string, Case, string][] = [
     ["prepares", {}, "prepare-incoming"],
+    ["does not prepare before it knows what the disks are like that come", { copied: "asked" }, "wait"],
+    ["prepares for disks that come", { copied: "offered" }, "prepare-incoming"],
     ["prepares once", { memory: { prepared: true } }, "wait"],
     ["prepares again when READY is an earlier process's", { target: T.READY, by: "an earlier one" }, "prepare-incoming"],
     ["keeps its READY", { target: T.READY, by: "me", memory: { prepared: true } }, "wait"],

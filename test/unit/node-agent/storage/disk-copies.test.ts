@@ -152,6 +152,7 @@ describe("disks that a migration copies", function () {
       const [source, target] = [storage("a"), storage("b", at("a", "pool"))];
       const { poolProofs } = await target.copies.receive(sharing());
       await source.copies.verify(sharing(poolProofs));
+      assert.deepEqual((await target.copies.receive(sharing())).poolProofs, poolProofs, "whoever prepares again does not take the word back");
       await target.copies.removeProofs(target.transfers.list()[0]!);
       assert.deepEqual((await readdir(at("a", "pool"))).filter((name) => name.includes("proof")), []);
     });
