@@ -34,6 +34,12 @@ export function diskTransfers(spec: VirtualMachineInstanceSpec, reports: Reports
   return spec.volumes.map((volume) => transferOf(volume, { reports, isReadOnly: readOnly.has(volume.name), isCached: cached.has(volume.name) }));
 }
 
+/** Bytes of disks that are sent along, as far as the spec says how large they are. */
+export function copiedBytes(spec: VirtualMachineInstanceSpec, { source, target }: { source: Reports["source"]; target: Reports["target"] | undefined }): number {
+  if (!target) return 0;
+  return diskTransfers(spec, { source, target }).reduce((sum, { kind, bytes = 0 }) => (kind === "copy" ? sum + bytes : sum), 0);
+}
+
 type Around = { reports: Reports; isReadOnly: boolean; isCached: boolean };
 
 function transferOf({ name: volume, source }: VirtualMachineVolume, around: Around): DiskTransfer {

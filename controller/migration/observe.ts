@@ -1,4 +1,5 @@
 /** Gathers what the decision about one instance's migrations is made on. */
+import type { Node } from "../../gen/drover/v1/node.ts";
 import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import type { MigrationPhase } from "../../gen/drover/v1/migration.ts";
 import { VirtualMachineInstanceMigrationSpec, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
@@ -7,6 +8,7 @@ import { demandOf } from "../../lib/capacity.ts";
 import { resolvePolicy } from "../../lib/migration-policy.ts";
 import { choose } from "../../lib/preflight/choose.ts";
 import type { Placement } from "../../lib/preflight/choose.ts";
+import { copiedBytes } from "../../lib/disk-transfer.ts";
 import { quantityBytes } from "../../lib/quantity.ts";
 import type { Context } from "../context.ts";
 import { snapshotFor } from "../instance/observe.ts";
@@ -38,6 +40,7 @@ function evidenceOf(migration: Migration, { instance, mine, context }: { instanc
   const grant = open?.uid === migration.metadata.uid ? open : undefined;
   const waits = !grant && isWaiting(migration);
   const place = waits ? context.places.of(migration) : 0;
+  const target = waits && place === 0 && instance ? targetFor(migration, instance, context) : undefined;
   return {
     migration,
     instance,
@@ -46,8 +49,8 @@ function evidenceOf(migration: Migration, { instance, mine, context }: { instanc
     place,
     hold: place > 0 ? context.places.holdOf(migration) : undefined,
     expectedStart: () => context.places.expectedStart(migration),
-    target: waits && place === 0 && instance ? targetFor(migration, instance, context) : undefined,
-    options: () => optionsFor(migration, instance, context),
+    target,
+    options: () => optionsFor(migration, instance, { context, target: target?.chosen?.node }),
     node: (name) => context.caches.nodes.get(name),
     volume: (name) => context.caches.volumes.get(name),
     elapsedMs: (phase) => context.stopwatch.elapsedMs(subject(migration, phase)),
@@ -72,13 +75,16 @@ function targetFor(migration: Migration, instance: Instance, context: Context): 
   });
 }
 
-function optionsFor({ metadata, spec }: Migration, instance: Instance | undefined, { caches, limits }: Context): MigrationOptions {
+type Going = { context: Context; target: Node | undefined };
+
+function optionsFor({ metadata, spec }: Migration, instance: Instance | undefined, { context: { caches, limits }, target }: Going): MigrationOptions {
+  const source = instance && caches.nodes.get(instance.status.nodeName);
   const { options } = resolvePolicy({
     policies: caches.policies.list(),
     namespaceLabels: caches.namespaces.get(metadata.namespace)?.metadata.labels ?? {},
     instanceLabels: instance?.metadata.labels ?? {},
     spec,
-    bytes: instance ? quantityBytes(instance.spec.domain.memory.guest) : 0,
+    bytes: instance ? quantityBytes(instance.spec.domain.memory.guest) + copiedBytes(instance.spec, { source: source?.status.report, target: target?.status?.report }) : 0,
     defaults: limits.migrations.defaults,
   });
   return options;
