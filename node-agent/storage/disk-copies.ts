@@ -199,7 +199,8 @@ export class HostDiskCopies implements DiskCopies {
         const request: ImageRequest = { directory, name, format: "qcow2", temporary: `.drover-new-${name}`, probes: new Map() };
         return placed({ volume, name, directory, request, pool: "" });
       }
-      default:
+      case "cloudInitNoCloud":
+      case undefined:
         throw new StorageError("NotMigratable", `Volume "${volume}" is none whose bytes can be copied`);
     }
   }

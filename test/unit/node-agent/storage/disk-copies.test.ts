@@ -118,8 +118,8 @@ describe("disks that a migration copies", function () {
     await writeFile(pool("b", "root.qcow2"), "what came of the first");
     await storage("b").copies.receive(await offered(disk(), { uid: "migration-2" }));
     assert.equal(info(pool("b", "root.qcow2"))["virtual-size"], MEBIBYTE);
-    const accounts = storage("b").transfers.list().map(({ migrationUid, images }) => [migrationUid, images.length]);
-    assert.deepEqual(accounts.toSorted(), [["migration-1", 0], ["migration-2", 1]]);
+    const accounts = storage("b").transfers.list().map(({ migrationUid, images }) => `${migrationUid}: ${images.length}`);
+    assert.deepEqual(accounts.toSorted(), ["migration-1: 0", "migration-2: 1"]);
   });
 
   it("stay as they are when the same migration is prepared again: its call may have begun", async () => {
@@ -146,7 +146,7 @@ describe("disks that a migration copies", function () {
   });
 
   describe("and pools that are not copied", () => {
-    const sharing = (proofs: Record<string, string> = {}) => moving(disk(), { copied: false, proofs });
+    const sharing = (proofs: Record<string, string> = {}, uid = "migration-1") => moving(disk(), { copied: false, proofs, uid });
 
     it("are proved to be one by a word that the target writes and the source reads", async () => {
       const [source, target] = [storage("a"), storage("b", at("a", "pool"))];
@@ -164,8 +164,8 @@ describe("disks that a migration copies", function () {
       await cp(at("a"), at("b"), { recursive: true });
       const ids = (await Promise.all([storage("a").pools(), storage("b").pools()])).map(([one]) => one!.id);
       assert.equal(ids[0], ids[1]);
-      const { poolProofs } = await storage("b").copies.receive(sharing());
-      await assert.rejects(storage("a").copies.verify(sharing(poolProofs)), faults("NotMigratable", /not the same directory/));
+      const { poolProofs } = await storage("b").copies.receive(sharing({}, "migration-2"));
+      await assert.rejects(storage("a").copies.verify(sharing(poolProofs, "migration-2")), faults("NotMigratable", /not the same directory/));
     });
 
     it("need a proof each", async () => {
