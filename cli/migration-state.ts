@@ -1,6 +1,8 @@
 /** What a wait makes of a migration, and how its progress is told. Pure. */
 import { MigrationOutcome, MigrationPhase, MigrationReason } from "../gen/drover/v1/migration.ts";
 import type { VirtualMachineInstanceMigration } from "../gen/drover/v1/migration.ts";
+import { MigrationMode } from "../gen/drover/v1/virtual_machine_instance.ts";
+import type { MigrationProgress } from "../gen/drover/v1/virtual_machine_instance.ts";
 import { word } from "./kinds/kind.ts";
 import type { Verdict } from "./wait.ts";
 
@@ -25,6 +27,41 @@ export function progressLine({ spec, status }: VirtualMachineInstanceMigration):
 
 type Status = VirtualMachineInstanceMigration["status"];
 
+const BAR_WIDTH = 24;
+
+/**
+ * For a terminal, on one line: "Running [##########--------------]  43 % a to b, 117.0 MiB/s, dirty 12.0 MiB/s, 96.3 MiB left,
+ * round 3". Without figures, what can be said without them.
+ */
+export function progressBar(migration: VirtualMachineInstanceMigration): string {
+  const { spec, status } = migration;
+  const { progress, phase } = status ?? {};
+  const total = (progress?.memoryTotalBytes ?? 0) + (progress?.diskTotalBytes ?? 0);
+  if (!progress || total === 0 || phase !== MigrationPhase.RUNNING) return progressLine(migration);
+  const left = progress.memoryRemainingBytes + progress.diskRemainingBytes;
+  const share = Math.min(1, Math.max(0, 1 - left / total));
+  const filled = Math.round(share * BAR_WIDTH);
+  const bar = `[${"#".repeat(filled)}${"-".repeat(BAR_WIDTH - filled)}]`;
+  const way = `${status!.sourceNode} to ${status!.targetNode || spec?.targetNode || "?"}`;
+  const facts = [way, ...rates(progress), `${mebibytes(left)} MiB left`, ...effort(status!), ...waiting(status)];
+  return `Running ${bar} ${String(Math.floor(share * 100)).padStart(3)} % ${facts.join(", ")}`;
+}
+
+function rates({ memoryBytesPerSecond, dirtyBytesPerSecond }: MigrationProgress): string[] {
+  return [`${mebibytes(memoryBytesPerSecond)} MiB/s`, ...(dirtyBytesPerSecond > 0 ? [`dirty ${mebibytes(dirtyBytesPerSecond)} MiB/s`] : [])];
+}
+
+/** What is done so that it converges. */
+function effort({ progress, mode }: NonNullable<Status>): string[] {
+  const { iteration = 0, throttlePercent = 0, downtimeLimitMs = 0 } = progress ?? {};
+  return [
+    ...(iteration > 1 ? [`round ${iteration}`] : []),
+    ...(downtimeLimitMs > 0 ? [`downtime up to ${downtimeLimitMs} ms`] : []),
+    ...(throttlePercent > 0 ? [`slowed by ${throttlePercent} %`] : []),
+    ...(mode === MigrationMode.POST_COPY ? ["post-copy"] : mode === MigrationMode.PAUSED ? ["paused"] : []),
+  ];
+}
+
 function figures(status: Status): string[] {
   const { progress, phase } = status ?? {};
   if (!progress || progress.memoryTotalBytes === 0) return [];
@@ -33,6 +70,7 @@ function figures(status: Status): string[] {
     `${mebibytes(progress.memoryRemainingBytes)} of ${mebibytes(progress.memoryTotalBytes)} MiB left`,
     `${mebibytes(progress.memoryBytesPerSecond)} MiB/s`,
     `expected downtime ${progress.downtimeMs} ms`,
+    ...effort(status!),
   ];
 }
 

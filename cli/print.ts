@@ -29,6 +29,9 @@ export async function printObject(out: Output, kind: Kind, object: Resource): Pr
   return out.line(objectName(kind, object.metadata?.name ?? ""));
 }
 
+/** One of many, on a line of its own, for programs that read while it goes on. */
+export const printLine = async (out: Output, kind: Kind, object: Resource): Promise<void> => out.line(jsonText(await manifestOf(kind, object), 0));
+
 export async function printObjects(out: Output, kind: Kind, objects: readonly Resource[], { now, allNamespaces = false }: PrintOptions): Promise<void> {
   if (out.format === "name") return out.lines(objects.map(({ metadata }) => objectName(kind, metadata?.name ?? "")));
   if (out.format === "json" || out.format === "yaml") {

@@ -15,7 +15,7 @@ export type WaitOptions<T> = {
   /** For the message when the time is over: "to run". */
   what: string;
   /** Called with undefined when the object does not exist, or no longer. */
-  judge: (object: T | undefined) => Verdict;
+  judge: (object: T | undefined) => Verdict | Promise<Verdict>;
   /** Why it is not there yet, asked when the time is over. */
   explain?: () => Promise<string>;
 };
@@ -28,7 +28,7 @@ export async function waitFor<T extends Resource>(session: Session, objects: Obj
   for await (const change of follow(objects, selection, { ...session, signal: limited.signal })) {
     if (change.type === "synced" && seen) continue;
     seen ||= change.type !== "synced";
-    const verdict = options.judge(change.type === "synced" || change.type === "deleted" ? undefined : change.object);
+    const verdict = await options.judge(change.type === "synced" || change.type === "deleted" ? undefined : change.object);
     if (verdict && "failed" in verdict) throw new CommandFailed(`${objectName(objects.kind, key.name)}: ${verdict.failed}`);
     if (verdict) return;
   }

@@ -6,10 +6,11 @@ import { CommandFailed, UsageError } from "../failure.ts";
 import { migrations } from "../kinds/migration.ts";
 import { word } from "../kinds/kind.ts";
 import { checkData, checkLines } from "../migration-check.ts";
-import { migrated, progressLine } from "../migration-state.ts";
+import { SETTING_FLAGS, settingsOf } from "../migration-settings.ts";
+import { migrated, progressBar, progressLine } from "../migration-state.ts";
 import { ObjectClient } from "../objects.ts";
 import type { Key } from "../objects.ts";
-import { jsonText, objectName, printObject } from "../print.ts";
+import { jsonText, objectName, printLine, printObject } from "../print.ts";
 import { mutate } from "../session.ts";
 import type { Session } from "../session.ts";
 import { waitFor } from "../wait.ts";
@@ -23,6 +24,7 @@ export const migrate = command({
     to: text("--to <node>", "node to move to; the scheduler chooses when absent"),
     labels: text("-l, --selector <labels>", 'labels that the target must carry, such as "zone=b"'),
     check: toggle("--check", "say where it could be moved to, what it would take, and do nothing; fails when nowhere"),
+    ...SETTING_FLAGS,
     wait: toggle("--wait", "return when the migration has ended"),
     timeout: duration("--timeout <duration>", "how long to wait", WAIT_MS),
   },
@@ -31,7 +33,7 @@ export const migrate = command({
     const added = { targetNode: flags.to ?? "", addedNodeSelector: labelsOf(flags.labels) };
     if (flags.check) return check(session, { ...key, ...added });
     const { migration } = await mutate(session, (requestId, signal) =>
-      machinesOf(session).migrateVirtualMachine({ ...key, ...added, requestId, validateOnly: false }, { signal }));
+      machinesOf(session).migrateVirtualMachine({ ...key, ...added, settings: settingsOf(flags), requestId, validateOnly: false }, { signal }));
     if (!flags.wait) return show(session, migration!, "requested");
     return watchMigration(session, migration!, { machine: key, timeoutMs: flags.timeout });
   },
@@ -61,23 +63,25 @@ async function watchMigration(session: Session, { metadata }: VirtualMachineInst
   await waitFor(session, client, { namespace, name }, {
     timeoutMs,
     what: "to end",
-    judge(migration) {
-      if (migration) told(migration);
+    async judge(migration) {
+      if (migration) await told(migration);
       last = migration ?? last;
       return migrated(migration);
     },
     explain: () => whyMachine(session, machine),
   });
-  if (last) await show(session, last, "succeeded");
+  if (last && session.out.format !== "json") await show(session, last, "succeeded");
 }
 
-/** On a terminal one line that moves; otherwise a line for each phase. */
-function teller({ out }: Session): (migration: VirtualMachineInstanceMigration) => void {
-  let phase = -1;
+/** On a terminal a bar that moves; otherwise a line for each phase and mode. For programs every change, one on a line. */
+function teller({ out }: Session): (migration: VirtualMachineInstanceMigration) => void | Promise<void> {
+  let told = "";
   return (migration) => {
-    if (out.showsProgress) return out.progress(progressLine(migration));
-    if (migration.status?.phase !== phase) out.remark(progressLine(migration));
-    phase = migration.status?.phase ?? -1;
+    if (out.format === "json") return printLine(out, migrations, migration);
+    if (out.showsProgress) return out.progress(progressBar(migration));
+    const now = `${migration.status?.phase} ${migration.status?.mode}`;
+    if (now !== told) out.remark(progressLine(migration));
+    told = now;
   };
 }
 

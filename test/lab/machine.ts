@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { MigrationSettings, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
 import { MigrationPhase, MigrationPriority } from "../../gen/drover/v1/migration.ts";
 import type { VirtualMachineInstanceMigration } from "../../gen/drover/v1/migration.ts";
@@ -28,6 +28,8 @@ export type MachineOptions = {
   /** Its volumes instead of that one, the first of which the guest writes its record to. */
   volumes?: readonly (Record<string, unknown> & { name: string })[];
   memory?: string;
+  /** Of its runs. */
+  labels?: Record<string, string>;
   /** Without a kernel the firmware finds nothing to boot: enough where only the domain matters. */
   bare?: boolean;
 };
@@ -108,7 +110,7 @@ export class Machine {
   }
 
   /** Asks for a move and answers its name. `bandwidthMiBps` makes it long enough to interfere with. */
-  async migrate(options: { to?: string; bandwidthMiBps?: number } = {}): Promise<string> {
+  async migrate(options: MigrateOptions = {}): Promise<string> {
     const { migration } = await this.#fleet.api.migrations.createVirtualMachineInstanceMigration({
       requestId: "",
       validateOnly: false,
@@ -144,19 +146,21 @@ export class Machine {
   }
 }
 
-function migrationOf(vmiName: string, { to = "", bandwidthMiBps = 0 }: { to?: string; bandwidthMiBps?: number }): VirtualMachineInstanceMigration {
+export type MigrateOptions = { to?: string; bandwidthMiBps?: number; settings?: MigrationSettings };
+
+function migrationOf(vmiName: string, { to = "", bandwidthMiBps = 0, settings }: MigrateOptions): VirtualMachineInstanceMigration {
   return {
     metadata: {
       name: `${vmiName}-${Math.random().toString(36).slice(2, 8)}`, namespace: "default", uid: "", generation: 0, resourceVersion: "", labels: {},
       annotations: {}, finalizers: [], ownerReferences: [], creationTimestamp: undefined, deletionTimestamp: undefined,
     },
-    spec: { vmiName, targetNode: to, addedNodeSelector: {}, bandwidthMibPerSecond: bandwidthMiBps, autoConverge: false, settings: undefined, priority: MigrationPriority.USER },
+    spec: { vmiName, targetNode: to, addedNodeSelector: {}, bandwidthMibPerSecond: bandwidthMiBps, autoConverge: false, settings, priority: MigrationPriority.USER },
     status: undefined,
   };
 }
 
 function manifest(name: string, options: MachineOptions): unknown {
-  const { runStrategy = "Manual", nodeSelector, kernelArguments = "", image, memory = "128Mi", bare = false } = options;
+  const { runStrategy = "Manual", nodeSelector, kernelArguments = "", image, memory = "128Mi", bare = false, labels } = options;
   const volumes = options.volumes ?? [{ name: "data", disk: { pool: "shared", size: "16Mi", format: "raw", ...(image ? { image } : {}) } }];
   const kernelBoot = { pool: "shared", kernel: "vmlinuz", initrd: "initrd.img", kernelArgs: `console=ttyS0 quiet ${kernelArguments}`.trim() };
   return {
@@ -166,6 +170,7 @@ function manifest(name: string, options: MachineOptions): unknown {
     spec: {
       runStrategy,
       template: {
+        ...(labels ? { metadata: { labels } } : {}),
         spec: {
           terminationGracePeriodSeconds: 20,
           ...(nodeSelector ? { nodeSelector } : {}),

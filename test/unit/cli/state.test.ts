@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { MigrationOutcome, MigrationPhase, MigrationReason, VirtualMachineInstanceMigration } from "../../../gen/drover/v1/migration.ts";
 import { PowerIntent, PrintableStatus, RunOutcome, RunStrategy, VirtualMachine } from "../../../gen/drover/v1/virtual_machine.ts";
 import { gone, running, stopped } from "../../../cli/machine-state.ts";
-import { migrated, progressLine } from "../../../cli/migration-state.ts";
+import { MigrationMode } from "../../../gen/drover/v1/virtual_machine_instance.ts";
+import { migrated, progressBar, progressLine } from "../../../cli/migration-state.ts";
 
 type Fields = NonNullable<NonNullable<Parameters<typeof VirtualMachine.create>[0]>["status"]>;
 
@@ -61,6 +62,22 @@ describe("migrations", () => {
     assert.equal(migrated(migration({ phase: MigrationPhase.FINALIZING })), undefined);
     assert.deepEqual(migrated(migration({ phase: MigrationPhase.FAILED, reason: MigrationReason.TARGET_REFUSED, message: "no pool" })), { failed: "Failed: TargetRefused: no pool" });
     assert.deepEqual(migrated(migration({ phase: MigrationPhase.CANCELLED, reason: MigrationReason.CANCELLED })), { failed: "Cancelled: Cancelled" });
+  });
+
+  it("show a bar while memory moves, with all that is known of it", () => {
+    const MIB = 2 ** 20;
+    const progress = {
+      memoryTotalBytes: 400 * MIB, memoryRemainingBytes: 100 * MIB, memoryBytesPerSecond: 117 * MIB, dirtyBytesPerSecond: 12 * MIB, iteration: 3,
+      downtimeLimitMs: 450, throttlePercent: 20,
+    };
+    const bar = progressBar(migration({ phase: MigrationPhase.RUNNING, progress, mode: MigrationMode.POST_COPY }));
+    assert.equal(bar, "Running [##################------]  75 % a to b, 117.0 MiB/s, dirty 12.0 MiB/s, 100.0 MiB left, round 3, downtime up to 450 ms, slowed by 20 %, post-copy");
+    const disks = { ...progress, diskTotalBytes: 400 * MIB, diskRemainingBytes: 300 * MIB };
+    assert.match(progressBar(migration({ phase: MigrationPhase.RUNNING, progress: disks })), /\] {2}50 % .*, 400\.0 MiB left/);
+    assert.match(progressBar(migration({ phase: MigrationPhase.RUNNING, progress: { ...progress, memoryRemainingBytes: 900 * MIB } })), /\[-{24}\] {3}0 %/);
+    assert.equal(progressBar(migration({ phase: MigrationPhase.PENDING, queuePosition: 2 })), "Pending: a to b, place 2 in the queue");
+    const broken = migration({ phase: MigrationPhase.RUNNING, progress, outcome: MigrationOutcome.UNKNOWN, waitingFor: ["node/a: post-copy broke"] });
+    assert.match(progressBar(broken), /outcome unknown, waiting for node\/a: post-copy broke$/);
   });
 
   it("tell their progress, the queue and whose word is missing", () => {
