@@ -13,6 +13,7 @@ const PARTS: Record<string, (settings: Settings) => Promise<Report[]>> = {
   start: async (settings) => (await import("./start.ts")).benchStart(settings),
   stop: async (settings) => (await import("./stop.ts")).benchStop(settings),
   migrate: async (settings) => (await import("./migrate.ts")).benchMigrate(settings),
+  forecast: async (settings) => (await import("./forecast.ts")).benchForecast(settings),
   density: async (settings) => (await import("./density.ts")).benchDensity(settings),
   share: async (settings) => (await import("./share.ts")).benchShare(settings),
   "start-cost": async (settings) => (await import("./cost.ts")).benchStartCost(settings),

@@ -5,11 +5,10 @@
 import type { Command, CommandResult, MachineInspection } from "../../gen/drover/agent/v1/agent.ts";
 import { ProbeOutcome } from "../../gen/drover/agent/v1/agent.ts";
 import type { CheckMigrationRequest, CheckMigrationResponse } from "../../gen/drover/v1/migration.ts";
-import type { Node } from "../../gen/drover/v1/node.ts";
 import type { VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Clock } from "../../lib/clock.ts";
-import { diskTransfers } from "../../lib/disk-transfer.ts";
+import { copiedBytes } from "../../lib/disk-transfer.ts";
 import { Unavailable } from "../../lib/errors.ts";
 import { forecastMove } from "../../lib/forecast-history.ts";
 import type { Inspected } from "../../lib/forecast-history.ts";
@@ -68,8 +67,11 @@ export async function checkMove(parts: CheckParts, request: CheckMigrationReques
     },
     snapshot,
     wanted: { ...wanted, measured },
-    forecast: (targetNode) =>
-      forecastMove({ instance, targetNode, diskBytes: copiedBytes(instance, source, fleet.find(({ metadata }) => metadata!.name === targetNode)), options, inspected: loadIn(inspected), past }),
+    forecast: (targetNode) => {
+      const target = fleet.find(({ metadata }) => metadata!.name === targetNode);
+      const diskBytes = copiedBytes(instance.spec!, { source: source?.status?.report, target: target?.status?.report });
+      return forecastMove({ instance, targetNode, diskBytes, options, inspected: loadIn(inspected), past });
+    },
   });
 }
 
@@ -97,15 +99,6 @@ async function policyFor(objects: Objects, { metadata, spec }: VirtualMachineIns
     spec: { settings: undefined, bandwidthMibPerSecond: 0, autoConverge: false },
     bytes: quantityBytes(spec?.domain?.memory?.guest ?? "0"),
   });
-}
-
-/** What is not known of a disk's size is not counted. */
-function copiedBytes({ spec }: VirtualMachineInstance, source: Node | undefined, target: Node | undefined): number {
-  const report = target?.status?.report;
-  if (!spec || !report) return 0;
-  return diskTransfers(spec, { source: source?.status?.report, target: report })
-    .filter(({ kind }) => kind === "copy")
-    .reduce((sum, { bytes = 0 }) => sum + bytes, 0);
 }
 
 const loadIn = (inspected: Answer<MachineInspection>): Inspected | undefined =>

@@ -1,5 +1,6 @@
 /** Reads the facts that the table asks for out of the records. Pure. */
 import { ConditionStatus } from "../../gen/drover/v1/meta.ts";
+import type { MigrationForecast } from "../../gen/drover/v1/preflight.ts";
 import { MigrationPhase } from "../../gen/drover/v1/migration.ts";
 import { MigrationMode, MigrationSourceState, MigrationTargetState, Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceMigration, MigrationOptions } from "../../gen/drover/v1/virtual_machine_instance.ts";
@@ -39,6 +40,8 @@ export type Evidence = {
   target: Placement | undefined;
   /** How it is to converge, were it admitted now. */
   options: () => MigrationOptions;
+  /** What it is expected to take, by what is known now. */
+  forecast: () => MigrationForecast | undefined;
   node: (name: string) => NodeRecord | undefined;
   volume: (name: string) => VolumeRecord | undefined;
   elapsedMs: (phase: MigrationPhase) => number;

@@ -1,14 +1,15 @@
 /** Gathers what the decision about one instance's migrations is made on. */
-import type { Node } from "../../gen/drover/v1/node.ts";
 import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import type { MigrationPhase } from "../../gen/drover/v1/migration.ts";
 import { VirtualMachineInstanceMigrationSpec, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
 import type { MigrationOptions } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { MigrationForecast } from "../../gen/drover/v1/preflight.ts";
 import { demandOf } from "../../lib/capacity.ts";
+import { copiedBytes } from "../../lib/disk-transfer.ts";
+import { forecastMove } from "../../lib/forecast-history.ts";
 import { resolvePolicy } from "../../lib/migration-policy.ts";
 import { choose } from "../../lib/preflight/choose.ts";
 import type { Placement } from "../../lib/preflight/choose.ts";
-import { copiedBytes } from "../../lib/disk-transfer.ts";
 import { quantityBytes } from "../../lib/quantity.ts";
 import type { Context } from "../context.ts";
 import { snapshotFor } from "../instance/observe.ts";
@@ -50,7 +51,8 @@ function evidenceOf(migration: Migration, { instance, mine, context }: { instanc
     hold: place > 0 ? context.places.holdOf(migration) : undefined,
     expectedStart: () => context.places.expectedStart(migration),
     target,
-    options: () => optionsFor(migration, instance, { context, target: target?.chosen?.node }),
+    options: () => optionsFor(migration, instance, { context, targetNode: target?.chosen?.name }),
+    forecast: () => (grant?.options && instance ? forecastFor(instance, grant.targetNode, { options: grant.options, context }) : undefined),
     node: (name) => context.caches.nodes.get(name),
     volume: (name) => context.caches.volumes.get(name),
     elapsedMs: (phase) => context.stopwatch.elapsedMs(subject(migration, phase)),
@@ -75,19 +77,36 @@ function targetFor(migration: Migration, instance: Instance, context: Context): 
   });
 }
 
-type Going = { context: Context; target: Node | undefined };
+type Going = { context: Context; targetNode: string | undefined };
 
-function optionsFor({ metadata, spec }: Migration, instance: Instance | undefined, { context: { caches, limits }, target }: Going): MigrationOptions {
-  const source = instance && caches.nodes.get(instance.status.nodeName);
-  const { options } = resolvePolicy({
+/** The limit for the whole is never below twice what the move is expected to take, by what the rest of the options allow. */
+function optionsFor({ metadata, spec }: Migration, instance: Instance | undefined, { context, targetNode }: Going): MigrationOptions {
+  const { caches, limits } = context;
+  const question = {
     policies: caches.policies.list(),
     namespaceLabels: caches.namespaces.get(metadata.namespace)?.metadata.labels ?? {},
     instanceLabels: instance?.metadata.labels ?? {},
     spec,
-    bytes: instance ? quantityBytes(instance.spec.domain.memory.guest) + copiedBytes(instance.spec, { source: source?.status.report, target: target?.status?.report }) : 0,
+    bytes: instance ? quantityBytes(instance.spec.domain.memory.guest) + sentAlong(instance, targetNode, context) : 0,
     defaults: limits.migrations.defaults,
+  };
+  const { options } = resolvePolicy(question);
+  if (!instance || targetNode === undefined) return options;
+  const { durationMs, converges } = forecastFor(instance, targetNode, { options, context });
+  return converges ? resolvePolicy({ ...question, forecastMs: durationMs }).options : options;
+}
+
+function forecastFor(instance: Instance, targetNode: string, { options, context }: { options: MigrationOptions; context: Context }): MigrationForecast {
+  return forecastMove({
+    instance, targetNode, options,
+    diskBytes: sentAlong(instance, targetNode, context),
+    past: context.caches.migrations.list(),
   });
-  return options;
+}
+
+/** Bytes of the disks that the two nodes do not share. */
+function sentAlong({ spec, status }: Instance, targetNode: string | undefined, { caches: { nodes } }: Context): number {
+  return copiedBytes(spec, { source: nodes.get(status.nodeName)?.status.report, target: nodes.get(targetNode ?? "")?.status.report });
 }
 
 function occupiedOn(instance: Instance, node: string, { caches }: Context): string[] {

@@ -1,6 +1,7 @@
 /** What a migration's own record is to say after a step: phase, reason, whose word is waited for. Pure. */
 import { MigrationOutcome, MigrationPhase, MigrationReason } from "../../gen/drover/v1/migration.ts";
 import { MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { errorOf, figuresOf } from "../../lib/forecast-history.ts";
 import { explain } from "../../lib/preflight/choose.ts";
 import { conditionOf } from "../conditions.ts";
 import { isSilent } from "../node/liveness.ts";
@@ -12,6 +13,7 @@ import type { Hold } from "./queue.ts";
 import { revoked } from "./record.ts";
 import { hasEnded, told } from "./story.ts";
 
+type Status = Migration["status"];
 export type Teller = { seen: (migration: Migration, phase: MigrationPhase) => Date | undefined; now: Date };
 
 export function tell(migration: Migration, { evidence: known, step, observed }: { evidence: Evidence; step: Step; observed: Teller }): Migration {
@@ -36,7 +38,15 @@ export function tell(migration: Migration, { evidence: known, step, observed }: 
     mode: grant?.source?.mode || status.mode,
     progress: (ended ? grant?.source?.progress : undefined) ?? status.progress,
     finalEpoch: ended ? finalEpoch(step, evidence) : 0,
+    ...reckoned(step, evidence),
   });
+}
+
+/** Forecast once, when it is admitted, and never again, so that it can be held against what came. */
+function reckoned({ to }: Step, { grant, migration: { status }, forecast }: Evidence): Pick<Status, "forecast" | "figures" | "forecastError"> {
+  const made = status.forecast ?? (grant ? forecast() : undefined);
+  const figures = to === MigrationPhase.SUCCEEDED ? figuresOf(grant?.source?.progress ?? status.progress) : undefined;
+  return { forecast: made, figures, forecastError: errorOf(made, figures) };
 }
 
 function finalEpoch({ move }: Step, { instance, grant, migration }: Evidence): number {

@@ -19,10 +19,12 @@ const STOP_GRACE_MS = 5_000;
 export class CommandFailed extends Error {
   override name = "CommandFailed";
   readonly exitCode: number | string | null | undefined;
+  readonly stdout: string;
   readonly stderr: string;
-  constructor(command: string, { exitCode, stderr, cause }: { exitCode: CommandFailed["exitCode"]; stderr: string; cause: unknown }) {
+  constructor(command: string, { exitCode, stdout, stderr, cause }: { exitCode: CommandFailed["exitCode"]; stdout: string; stderr: string; cause: unknown }) {
     super(`"${command}" ended with ${exitCode ?? "a signal"}: ${stderr.trim()}`, { cause });
     this.exitCode = exitCode;
+    this.stdout = stdout;
     this.stderr = stderr;
   }
 }
@@ -41,7 +43,7 @@ export function run(
   return new Promise((resolve, reject) => {
     execFile(command, args, options, (error, stdout, stderr) => {
       if (!error) return resolve(stdout);
-      reject(new CommandFailed([command, ...args].join(" "), { exitCode: error.code, stderr, cause: error }));
+      reject(new CommandFailed([command, ...args].join(" "), { exitCode: error.code, stdout, stderr, cause: error }));
     });
   });
 }
