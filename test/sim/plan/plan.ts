@@ -1,0 +1,150 @@
+/**
+ * All that happens to a fleet besides itself, made up front from a seed: what users do, what breaks, and when. A part of a
+ * plan is a plan, so that a failing one can be made smaller.
+ */
+import { RunStrategy } from "../../../gen/drover/v1/virtual_machine.ts";
+import type { Weather } from "../network/network.ts";
+import { Chance } from "../world/chance.ts";
+
+export const NODES = ["a", "b", "c"] as const;
+export type NodeName = (typeof NODES)[number];
+
+/** Where a migration is, as the machine's record and libvirt have it. */
+export const PHASES = ["preparing", "ready", "running", "switchover", "finalizing"] as const;
+export type MovePhase = (typeof PHASES)[number];
+
+/** What can be lost, and how. A party of a migration is named by its part in it. */
+export const CELLS = {
+  controller: ["crash", "pause", "cut", "cut-to", "cut-from"],
+  "api-server": ["crash", "pause", "disk-full", "disk-fails", "disk-slow"],
+  "source-agent": ["crash", "pause", "cut", "cut-to", "cut-from", "reset"],
+  "target-agent": ["crash", "pause", "cut", "cut-to", "cut-from", "reset"],
+  "source-driver": ["crash", "pause"],
+  "target-driver": ["crash", "pause"],
+  "source-libvirtd": ["crash", "pause"],
+  "target-libvirtd": ["crash", "pause"],
+  "source-qemu": ["crash"],
+  "target-qemu": ["crash"],
+  "source-host": ["power-off"],
+  "target-host": ["power-off"],
+  link: ["cut"],
+  network: ["foul"],
+} as const satisfies Record<string, readonly string[]>;
+export type Party = keyof typeof CELLS;
+export type Harm = (typeof CELLS)[Party][number];
+
+export type When =
+  | { atMs: number }
+  /** The first time from `fromMs` on that the machine's migration is in that phase. */
+  | { machine: number; phase: MovePhase; fromMs: number; delayMs: number };
+
+export type Verb =
+  | { verb: "start" | "stop" | "force-stop" | "restart" | "delete" | "guest-ends"; machine: number }
+  | { verb: "migrate"; machine: number; to: NodeName | "" }
+  | { verb: "cancel"; machine: number }
+  | { verb: "cordon" | "uncordon"; node: NodeName };
+export type Fault =
+  | { party: Party; harm: Harm; node: NodeName; /** The other end of a link. */ other: NodeName; forMs: number }
+  | { party: "failpoint"; life: string; point: string; nth: number };
+export type Step = { when: When } & ({ act: "verb"; verb: Verb } | { act: "fault"; fault: Fault });
+
+export type MachinePlan = { name: string; strategy: RunStrategy; /** Machines with the same image want the same disk. */ image: string; createdMs: number };
+
+export type Plan = {
+  seed: number;
+  machines: MachinePlan[];
+  steps: Step[];
+  /** How fast each program's clock runs. */
+  drift: Record<string, number>;
+  weather: Weather;
+};
+
+/** Faults and users' wishes end here. */
+export const HEAL_MS = 240_000;
+/** The fleet is as it was wished within this after it. */
+export const CONVERGE_MS = 60_000;
+export const END_MS = HEAL_MS + CONVERGE_MS + 5_000;
+/** The hosts that stay off are stated to be so, this long after the healing began. */
+export const FENCE_MS = 20_000;
+
+const MACHINES = 7;
+const BEGIN_MS = 12_000;
+const FAILPOINTS: Record<string, readonly string[]> = {
+  "api-server": ["api-server.commit.before", "api-server.commit.after", "api-server.audit.before", "api-server.audit.after"],
+  agent: [
+    ...["launch", "destroy", "undefine", "setMetadata", "migrate", "abortJob", "shutdown"].flatMap((what) => [`node-agent.${what}.before`, `node-agent.${what}.after`]),
+    "node-agent.journal.before", "node-agent.ending.before", "node-agent.ending.after", "node-agent.door.before", "node-agent.door.after",
+    "node-agent.call.before", "node-agent.call.after",
+  ],
+  controller: ["controller.call.before", "controller.call.after"],
+};
+export const FAILPOINT_NAMES: readonly string[] = Object.values(FAILPOINTS).flat();
+
+export function planOf(seed: number): Plan {
+  const chance = new Chance(seed, "plan");
+  const machines = Array.from({ length: MACHINES }, (_, index) => machineOf(chance, index));
+  return {
+    seed,
+    machines,
+    steps: [...moves(chance), ...wishes(chance), ...troubles(chance)],
+    drift: Object.fromEntries(["api-server", "controller", ...NODES.map((node) => `agent/${node}`)].map((name) => [name, 1 + chance.between(-0.01, 0.01)])),
+    weather: { delayMs: [0.2, 3], spike: 0.02, spikeMs: chance.pick([20, 200, 1_000]), loss: chance.pick([0, 0, 0.0005]), duplicate: chance.pick([0, 0.02, 0.1]), lateMs: chance.pick([200, 3_000, 12_000]) },
+  };
+}
+
+/** The last two want one disk. */
+function machineOf(chance: Chance, index: number): MachinePlan {
+  const strategies = [RunStrategy.ALWAYS, RunStrategy.ALWAYS, RunStrategy.ALWAYS, RunStrategy.RERUN_ON_FAILURE, RunStrategy.MANUAL, RunStrategy.HALTED, RunStrategy.ONCE];
+  const strategy = index < 4 ? RunStrategy.ALWAYS : chance.pick(strategies);
+  return { name: `m${index}`, strategy, image: index >= MACHINES - 2 ? "contested" : `disk-${index}`, createdMs: chance.between(0, 4_000) };
+}
+
+/** Each migration meets something on its way: a loss of one of its parties, a wish of a user, or nothing. */
+function moves(chance: Chance): Step[] {
+  const count = 4 + chance.below(5);
+  return Array.from({ length: count }, (_, index) => {
+    const atMs = BEGIN_MS + (index * (HEAL_MS - 50_000)) / count + chance.between(0, 12_000);
+    const machine = chance.below(5);
+    const migrate: Step = { when: { atMs }, act: "verb", verb: { verb: "migrate", machine, to: chance.happens(0.5) ? "" : chance.pick(NODES) } };
+    const meets = Array.from({ length: chance.pick([0, 1, 1, 1, 2, 3]) }, () => meeting(chance, machine, atMs));
+    return [migrate, ...meets];
+  }).flat();
+}
+
+function meeting(chance: Chance, machine: number, fromMs: number): Step {
+  const when: When = { machine, phase: chance.pick(PHASES), fromMs, delayMs: chance.pick([0, 0, 5, 50, 400, 2_500]) };
+  if (chance.happens(0.3)) {
+    const verb = chance.pick(["cancel", "cancel", "stop", "force-stop", "restart", "delete", "migrate", "guest-ends"] as const);
+    return { when, act: "verb", verb: verb === "migrate" ? { verb, machine, to: chance.pick(NODES) } : { verb, machine } };
+  }
+  return { when, act: "fault", fault: faultOf(chance) };
+}
+
+function wishes(chance: Chance): Step[] {
+  const at = () => ({ atMs: chance.between(BEGIN_MS, HEAL_MS - 5_000) });
+  const machine = () => chance.below(MACHINES);
+  const power = Array.from({ length: 5 + chance.below(5) }, (): Step => {
+    const verb = chance.pick(["start", "start", "start", "stop", "stop", "restart", "restart", "force-stop", "guest-ends", "delete"] as const);
+    return { when: at(), act: "verb", verb: { verb, machine: machine() } };
+  });
+  if (!chance.happens(0.4)) return power;
+  return [...power, { when: at(), act: "verb", verb: { verb: chance.pick(["cordon", "uncordon"]), node: chance.pick(NODES) } }];
+}
+
+function troubles(chance: Chance): Step[] {
+  return Array.from({ length: 5 + chance.below(5) }, (): Step => ({ when: { atMs: chance.between(BEGIN_MS, HEAL_MS - 10_000) }, act: "fault", fault: faultOf(chance) }));
+}
+
+const PARTIES = Object.keys(CELLS) as Party[];
+
+function faultOf(chance: Chance): Fault {
+  if (chance.happens(0.2)) {
+    const program = chance.pick(Object.keys(FAILPOINTS));
+    const life = program === "agent" ? `agent/${chance.pick(NODES)}` : program;
+    return { party: "failpoint", life, point: chance.pick(FAILPOINTS[program]!), nth: 1 + chance.below(3) };
+  }
+  const party = chance.pick(PARTIES);
+  const node = chance.pick(NODES);
+  const other = chance.pick(NODES.filter((name) => name !== node));
+  return { party, harm: chance.pick(CELLS[party]), node, other, forMs: chance.pick([300, 2_000, 7_000, 12_000, 20_000, 35_000]) };
+}
