@@ -231,6 +231,7 @@ export class MachineDriver {
         if (before && this.#assignment === before) this.#assignment = { ...before, instance };
       },
       foreign: (isForeign) => (this.#foreign = isForeign),
+      isOpen: (migrationUid) => this.#assignment?.instance?.status?.migration?.uid === migrationUid,
       drop: () => {
         if (this.#assignment) return this.poke();
         this.close();

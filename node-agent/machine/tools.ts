@@ -46,6 +46,8 @@ export type Subject = {
   claimed: (instance: VirtualMachineInstance) => void;
   /** The domain is nobody's that this node knows. */
   foreign: (isForeign: boolean) => void;
+  /** The machine's record, as it is known by now, carries this migration. */
+  isOpen: (migrationUid: string) => boolean;
   drop: () => void;
 };
 

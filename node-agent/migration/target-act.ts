@@ -20,6 +20,8 @@ export const targetActions = {
       memory.received = await tools.storage.copies.receive(instance);
       const copied = copiedDevices(instance, memory.received.diskCopy);
       memory.door = await tools.doors.openDoor(migration, await tools.incoming(instance), copied);
+      // One that was revoked meanwhile is attended no more, so that nobody else would close its door.
+      if (!subject.isOpen(migration.uid)) tools.doors.close(migration.uid);
       memory.prepared = true;
       sayAsTarget(subject, tools, { state: MigrationTargetState.READY, message: "", peerGeneration: 0 });
     } catch (error) {

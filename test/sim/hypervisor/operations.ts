@@ -67,6 +67,7 @@ const simple: { [K in Exclude<OperationName, "migrate" | "launch" | "openConsole
     outgoing.abort();
   },
   setMigrationSpeed: (host, { uuid }) => void running(host, uuid),
+  setMaxDowntime: (host, { uuid }) => void running(host, uuid),
 };
 
 export type Outcome = { value: unknown } | { error: HypervisorError };

@@ -10,6 +10,7 @@ import { agentServices, publicServices } from "../../../api-server/services/tabl
 import { runController } from "../../../controller/controller.ts";
 import { KvmState } from "../../../gen/drover/v1/node.ts";
 import type { Connection } from "../../../lib/client.ts";
+import { MIGRATION_DEFAULTS } from "../../../lib/migration-policy.ts";
 import { Agent } from "../../../node-agent/agent.ts";
 import { Host } from "../../../node-agent/host.ts";
 import { Driver } from "../../../node-agent/libvirt/driver.ts";
@@ -85,7 +86,7 @@ export class Fleet {
     if (this.controller && !this.controller.dead) return;
     const life = (this.controller = this.#life("controller"));
     const connection = simConnection({ network: this.network, life, listener: "public", peer: { kind: "controller" }, keepaliveMs: KEEPALIVE_MS.controller, passes: this.#passes(life, "controller") });
-    const config = { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2 } };
+    const config = { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2, defaults: MIGRATION_DEFAULTS } };
     const { clock, random, log } = life;
     this.world.after(STARTS_MS.controller, () =>
       life.enter(() => void runController({ config, connection, name: "controller", clock, random, log, signal: new AbortController().signal }).then(

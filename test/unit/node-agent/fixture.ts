@@ -136,7 +136,10 @@ export class FakeDoors implements Doors {
   readonly opened: string[] = [];
   readonly closed: string[] = [];
   attended: readonly OpenMigration[] = [];
+  /** What happens while a door is being opened. */
+  onOpen: () => void = () => undefined;
   openDoor({ uid }: { uid: string }): Promise<string> {
+    this.onOpen();
     this.opened.push(`door ${uid}`);
     return Promise.resolve("10.0.0.2:49000");
   }

@@ -272,4 +272,15 @@ describe("the roles of a node", () => {
     agent.assign(instance({ node: "b", claimed: true, phase: Phase.RUNNING, version: "i.9", status: { migration: incoming } }), AssignmentRole.INCOMING);
     assert.deepEqual(agent.doors.attended, [{ uid: "m-1", kind: "door", begun: false }]);
   });
+
+  it("leaves no door open for a migration that was revoked while it was being opened", async () => {
+    using agent = new Agent();
+    const migration = InstanceMigration.create({ uid: "m-1", sourceNode: "b", targetNode: "a", sourceEpoch: 1, targetEpoch: 2 });
+    agent.doors.onOpen = () => agent.machines.withdraw("vmi-1");
+    agent.machines.beginSession(false);
+    agent.assign(instance({ node: "b", claimed: true, phase: Phase.RUNNING, status: { migration } }), AssignmentRole.INCOMING);
+    agent.machines.synced();
+    await until(() => agent.doors.opened.length > 0);
+    await until(() => agent.doors.closed.includes("m-1"), "the door closed");
+  });
 });

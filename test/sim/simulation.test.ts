@@ -1,0 +1,32 @@
+/** The simulation's own promises; its seeds are run by `npm run sim`. */
+import assert from "node:assert/strict";
+import { CELLS, END_MS, planOf } from "./plan/plan.ts";
+import { simulate } from "./simulate.ts";
+
+describe("the simulation", () => {
+  it("lives the same life twice for one seed, and another one for another", async () => {
+    const [first, second, other] = [await simulate(planOf(3)), await simulate(planOf(3)), await simulate(planOf(4))];
+    assert.equal(first.traceHash, second.traceHash);
+    assert.notEqual(first.traceHash, other.traceHash);
+    assert.equal(first.broken, undefined, JSON.stringify(first.broken));
+  }).timeout(120_000);
+
+  it("has at least six machines, four migrations and five faults in each seed, over five minutes", () => {
+    assert.ok(END_MS >= 300_000);
+    for (let seed = 1; seed <= 200; seed += 1) {
+      const { machines, steps } = planOf(seed);
+      assert.ok(machines.length >= 6);
+      assert.ok(steps.filter((step) => step.act === "verb" && step.verb.verb === "migrate").length >= 4);
+      assert.ok(steps.filter(({ act }) => act === "fault").length >= 5);
+    }
+  });
+
+  it("plans every harm of every party within some hundred seeds", () => {
+    const planned = new Set<string>();
+    for (let seed = 1; seed <= 300; seed += 1) {
+      for (const step of planOf(seed).steps) if (step.act === "fault" && step.fault.party !== "failpoint") planned.add(`${step.fault.party} ${step.fault.harm}`);
+    }
+    const missing = Object.entries(CELLS).flatMap(([party, harms]) => harms.map((harm) => `${party} ${harm}`)).filter((cell) => !planned.has(cell));
+    assert.deepEqual(missing, []);
+  });
+});
