@@ -63,7 +63,7 @@ export function breakRule(name: MutantName): void {
       const loaded = next(url, context);
       const mine = patches.filter(({ file }) => url.endsWith(`/${file}`));
       if (mine.length === 0) return loaded;
-      let source = String(loaded.source);
+      let source = typeof loaded.source === "string" ? loaded.source : Buffer.from(loaded.source as Uint8Array).toString();
       for (const { file, from, to } of mine) {
         if (!source.includes(from)) throw new Error(`The mutant ${name} does not fit ${file} any more: it has no ${from}`);
         source = source.replace(from, () => to);

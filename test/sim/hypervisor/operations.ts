@@ -67,6 +67,12 @@ const simple: { [K in Exclude<OperationName, "migrate" | "launch" | "openConsole
     outgoing.abort();
   },
   setMigrationSpeed: (host, { uuid }) => void running(host, uuid),
+  compareCpu: () => ({ compatible: true, message: "" }),
+  startDirtyRate: (host, { uuid }) => void running(host, uuid),
+  memoryLoad(host, { uuid }) {
+    running(host, uuid);
+    return { residentBytes: 100 * 1024 ** 2, dirtyBytesPerSecond: 1024 ** 2 };
+  },
   setMaxDowntime: (host, { uuid }) => void running(host, uuid),
 };
 

@@ -8,6 +8,7 @@ import { wire } from "../../../api-server/server.ts";
 import type { Listener, Wiring } from "../../../api-server/server.ts";
 import { agentServices, publicServices } from "../../../api-server/services/table.ts";
 import { runController } from "../../../controller/controller.ts";
+import { AddressProbe, ProbeOutcome } from "../../../gen/drover/agent/v1/agent.ts";
 import { KvmState } from "../../../gen/drover/v1/node.ts";
 import type { Connection } from "../../../lib/client.ts";
 import { MIGRATION_DEFAULTS } from "../../../lib/migration-policy.ts";
@@ -213,11 +214,12 @@ export class Fleet {
       doors: () => doorsOn(home),
       certificates: { look: () => undefined, install: async () => undefined, run: () => new Promise(() => undefined) },
       journal: journalOn(home), endings: endingsOn(home), store: storeOn(home),
-      settings: { reservedMemoryBytes: 0, allowEmulation: true, migrationBlocker: "" },
+      settings: { reservedMemoryBytes: 0, allowEmulation: true, migrationBlocker: "", migrationAddress: `${name}.example`, migrationAuthorities: ["the fleet's"] },
       bridges: async () => [],
       hostname: () => name,
       memoryUri: `tcp://${name}`,
       boundLog: async () => false,
+      probe: async () => AddressProbe.create({ outcome: ProbeOutcome.ANSWERED }),
     });
     agent.run(new AbortController().signal).then(
       () => this.#fell(life, new Error("It ended by itself")),

@@ -2,6 +2,7 @@
 import { ReportRequest } from "../../../gen/drover/agent/v1/agent.ts";
 import { DiskFormat } from "../../../gen/drover/v1/machine.ts";
 import { NodePool } from "../../../gen/drover/v1/node.ts";
+import { DiskCopy } from "../../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachineInstance } from "../../../gen/drover/v1/virtual_machine_instance.ts";
 import type { PreparedMachine } from "../../../node-agent/domain/parts.ts";
 import type { Doors, OpenMigration } from "../../../node-agent/door/doors.ts";
@@ -107,6 +108,17 @@ export function storageOn(home: FilesHome): Storage {
     firmwareVariables: { owners: async () => [], remove: async () => undefined },
     paths: (uids) => machinePaths(STATE, uids),
     machines: async () => [...files.machines],
+    // Every disk is in the pool that all hosts share, so that none is copied.
+    copies: {
+      offer: async () => [],
+      receive: async () => ({ diskCopy: DiskCopy.UNSPECIFIED, poolProofs: {} }),
+      verify: async () => undefined,
+      exclusively: (act) => act(),
+      removeImage: async () => undefined,
+      hasImage: async () => false,
+      removeProofs: async () => undefined,
+    },
+    transfers: { list: () => [], write: () => undefined, remove: () => undefined },
   };
 }
 
