@@ -1,6 +1,6 @@
 /** Volumes, as tables show them. */
-import { Volume, VolumeServiceDefinition } from "../../gen/drover/v1/volume.ts";
-import { ageColumn, nameColumn } from "./kind.ts";
+import { Volume, VolumeServiceDefinition, VolumeState } from "../../gen/drover/v1/volume.ts";
+import { ageColumn, nameColumn, word } from "./kind.ts";
 import type { Kind } from "./kind.ts";
 
 export const volumes: Kind<Volume> = {
@@ -16,6 +16,7 @@ export const volumes: Kind<Volume> = {
     nameColumn,
     { title: "POOL", cell: ({ spec }) => spec?.pool || spec?.poolId || "" },
     { title: "IMAGE", cell: ({ spec }) => spec?.image ?? "" },
+    { title: "STATE", cell: ({ status }) => word(VolumeState, status?.state) },
     { title: "HELD-BY", cell: ({ status }) => (status?.holder ? `${status.holder.namespace}/${status.holder.name}` : "") },
     { title: "NAMESPACE", cell: ({ spec }) => spec?.namespace ?? "" },
     ageColumn,

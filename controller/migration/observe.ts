@@ -12,6 +12,7 @@ import { choose } from "../../lib/preflight/choose.ts";
 import type { Placement } from "../../lib/preflight/choose.ts";
 import { quantityBytes } from "../../lib/quantity.ts";
 import type { Context } from "../context.ts";
+import { foreignVolume } from "../instance/volumes.ts";
 import { snapshotFor } from "../instance/observe.ts";
 import type { Instance, Migration } from "../objects.ts";
 import { copiedDisks, occupiedImages } from "./copies.ts";
@@ -111,7 +112,11 @@ function sentAlong({ spec, status }: Instance, targetNode: string | undefined, {
 
 function occupiedOn(instance: Instance, node: string, { caches }: Context): string[] {
   const [source, target] = [caches.nodes.get(instance.status.nodeName), caches.nodes.get(node)];
-  return target ? occupiedImages(instance, { copied: copiedDisks(instance, { source, target }), find: (name) => caches.volumes.get(name) }) : [];
+  if (!target) return [];
+  const find = (name: string) => caches.volumes.get(name);
+  // What is only read is not copied, so the target's own file of that name would be read: it may be another namespace's.
+  const foreign = foreignVolume(instance, target, find);
+  return [...occupiedImages(instance, { copied: copiedDisks(instance, { source, target }), find }), ...(foreign ? [foreign.spec.image] : [])];
 }
 
 /** What another cache has not brought yet is no orphan. */

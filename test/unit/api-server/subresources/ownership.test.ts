@@ -4,7 +4,7 @@ import { ConditionStatus } from "../../../../gen/drover/v1/meta.ts";
 import { NodeSessionState } from "../../../../gen/drover/v1/node.ts";
 import { DomainState, MigrationSourceState, OwnerReport, Phase, ReleaseReason } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachineInstance } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
-import { Volume } from "../../../../gen/drover/v1/volume.ts";
+import { Volume, VolumeState } from "../../../../gen/drover/v1/volume.ts";
 import { claim } from "../../../../api-server/subresources/claim.ts";
 import { mergeOwnerReport } from "../../../../api-server/subresources/owner-report.ts";
 import { release } from "../../../../api-server/subresources/release.ts";
@@ -13,7 +13,7 @@ import { BOOT, instance, machine, node, NOW, refusalOf } from "./records.ts";
 const OTHER_BOOT = { kernelBootId: "boot-2", pid1StartTime: "1" };
 const bound = { phase: Phase.SCHEDULED, claim: undefined, ownerReport: undefined, reachedRunning: false };
 const claiming = { nodeName: "a", vmiUid: "vmi-1", epoch: 3, boot: BOOT, agentInstance: "agent-a", volumes: [] };
-const held = (vmiUid: string) => Volume.create({ metadata: { name: "v" }, status: { holder: { vmiUid } } });
+const held = (vmiUid: string, state = VolumeState.UNSPECIFIED as VolumeState) => Volume.create({ metadata: { name: "v" }, status: { holder: { vmiUid }, state } });
 
 describe("claim", () => {
   const cases: [string, VirtualMachineInstance, Partial<typeof claiming> | { volumes: (Volume | undefined)[] }, string][] = [
@@ -31,6 +31,8 @@ describe("claim", () => {
     ["claimed under another boot, never ran", instance({ status: { phase: Phase.SCHEDULED, reachedRunning: false } }), { boot: OTHER_BOOT }, "changed"],
     ["its volume is another's", instance({ status: { ...bound, heldVolumes: ["v"] } }), { volumes: [held("vmi-2")] }, "VOLUME_NOT_HELD"],
     ["its volume is gone", instance({ status: { ...bound, heldVolumes: ["v"] } }), { volumes: [undefined] }, "VOLUME_NOT_HELD"],
+    ["its volume's bytes have left", instance({ status: { ...bound, heldVolumes: ["v"] } }), { volumes: [held("vmi-1", VolumeState.VACATED)] }, "VOLUME_NOT_HELD"],
+    ["its volume's bytes are on their way", instance({ status: { ...bound, heldVolumes: ["v"] } }), { volumes: [held("vmi-1", VolumeState.INCOMING)] }, "VOLUME_NOT_HELD"],
     ["its volume is held", instance({ status: { ...bound, heldVolumes: ["v"] } }), { volumes: [held("vmi-1")] }, "changed"],
   ];
   for (const [name, vmi, fields, expected] of cases) {

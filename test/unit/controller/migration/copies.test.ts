@@ -156,6 +156,23 @@ describe("a machine with a disk of its node's", () => {
     assert.match(fleet.world.migrations()[0]?.status.message ?? "", /another image under the disk's name/);
   });
 
+  it("does not read what belongs to another namespace there", () => {
+    const fleet = apart();
+    const target = other(owner(fleet));
+    const { spec } = fleet.world.instance()!;
+    const disks = spec.domain.devices!.disks.map((disk) => ({ ...disk, device: { $case: "cdrom" as const, value: { bus: 0 as const } } }));
+    fleet.world.put(fleet.world.caches.instances, { ...fleet.world.instance()!, spec: { ...spec, domain: { ...spec.domain, devices: { ...spec.domain.devices!, disks } } } });
+    fleet.world.create(fleet.world.caches.volumes, {
+      metadata: { ...fleet.world.caches.volumes.list()[0]!.metadata, name: nameOn(target), uid: "", resourceVersion: "" },
+      spec: VolumeSpec.create({ poolId: idOf(target), image: IMAGE, pool: "shared", namespace: "theirs" }), status: VolumeStatus.create(),
+    });
+    fleet.world.addMigration("move");
+    fleet.world.settle();
+    fleet.world.nowMs += 1_000;
+    fleet.world.settle();
+    assert.match(fleet.world.migrations()[0]?.status.message ?? "", /another image under the disk's name/);
+  });
+
   it("is not started over what was left behind until that is forgotten, which takes a node that stays connected", () => {
     const fleet = apart();
     const { source, target } = issue(fleet);
