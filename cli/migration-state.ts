@@ -64,9 +64,13 @@ function effort({ progress, mode }: NonNullable<Status>): string[] {
 
 function figures(status: Status): string[] {
   const { progress, phase } = status ?? {};
-  if (!progress || progress.memoryTotalBytes === 0) return [];
+  if (!progress) return [];
+  const disks = progress.diskTotalBytes > 0 ? [`${mebibytes(progress.diskRemainingBytes)} of ${mebibytes(progress.diskTotalBytes)} MiB of disks left`] : [];
+  // Disks come first, and until they are nearly equal nothing is said of memory.
+  if (progress.memoryTotalBytes === 0) return disks;
   if (phase === MigrationPhase.SUCCEEDED) return [`downtime ${progress.downtimeMs} ms`, `${(progress.elapsedMs / 1000).toFixed(1)} s`];
   return [
+    ...disks,
     `${mebibytes(progress.memoryRemainingBytes)} of ${mebibytes(progress.memoryTotalBytes)} MiB left`,
     `${mebibytes(progress.memoryBytesPerSecond)} MiB/s`,
     `expected downtime ${progress.downtimeMs} ms`,

@@ -83,6 +83,9 @@ describe("migrations", () => {
   it("tell their progress, the queue and whose word is missing", () => {
     const progress = { memoryTotalBytes: 512 * 2 ** 20, memoryRemainingBytes: 96.25 * 2 ** 20, memoryBytesPerSecond: 117 * 2 ** 20, downtimeMs: 42, elapsedMs: 2_340 };
     assert.equal(progressLine(migration({ phase: MigrationPhase.RUNNING, progress })), "Running: a to b, 96.3 of 512.0 MiB left, 117.0 MiB/s, expected downtime 42 ms");
+    const disks = { diskTotalBytes: 64 * 2 ** 20, diskRemainingBytes: 16 * 2 ** 20 };
+    assert.equal(progressLine(migration({ phase: MigrationPhase.RUNNING, progress: { ...disks, memoryTotalBytes: 0 } })), "Running: a to b, 16.0 of 64.0 MiB of disks left");
+    assert.match(progressLine(migration({ phase: MigrationPhase.RUNNING, progress: { ...progress, ...disks } })), /16\.0 of 64\.0 MiB of disks left, 96\.3 of 512/);
     assert.equal(progressLine(migration({ phase: MigrationPhase.SUCCEEDED, progress })), "Succeeded: a to b, downtime 42 ms, 2.3 s");
     assert.equal(progressLine(migration({ phase: MigrationPhase.PENDING, queuePosition: 3 })), "Pending: a to b, place 3 in the queue");
     const unknown = migration({ phase: MigrationPhase.RUNNING, outcome: MigrationOutcome.UNKNOWN, waitingFor: ["node/a: no report"] });
