@@ -3,6 +3,7 @@ import type { MigrationProgressPart, ReportRequest } from "../../gen/drover/agen
 import { Event, EventType, ObjectReference } from "../../gen/drover/v1/event.ts";
 import { VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
 import type { Node, NodeReport } from "../../gen/drover/v1/node.ts";
+import { MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { Aborted, FailedPrecondition, InvalidArgument, NotFound, unreachable } from "../../lib/errors.ts";
@@ -39,6 +40,7 @@ export async function acceptReport(parts: ReportParts, request: ReportRequest, c
       return mergeInstance(parts, request, call, (vmi) => mergeOwnerReport(vmi, part.value, reporter(parts, request, call)));
     case "migrationSource": {
       const { migrationUid, report } = required(part.value, "migration_source");
+      if (report.state === MigrationSourceState.ISSUED) await refuseCancelled(parts, request, migrationUid);
       return mergeInstance(parts, request, call, (vmi) => mergeSourceReport(vmi, report, { ...reporter(parts, request, call), migrationUid }));
     }
     case "migrationTarget": {
@@ -86,6 +88,19 @@ async function mergeInstance(
     if (error instanceof NotFound) throw notYours();
     throw error;
   }
+}
+
+/**
+ * The user's wish stands in the migration's own record, and a controller that has not seen it may have entered the
+ * migration since. The machine's record is read first: a wish that is recorded later finds the migration entered there.
+ */
+async function refuseCancelled({ objects }: ReportParts, request: ReportRequest, migrationUid: string): Promise<void> {
+  const grant = (await objects.find(virtualMachineInstances, keyOf(request)))?.status?.migration;
+  if (grant?.uid !== migrationUid || grant.source?.state === MigrationSourceState.ISSUED) return;
+  const { namespace } = keyOf(request);
+  const migration = await objects.find(migrations, { namespace, name: grant.name });
+  if (migration?.metadata?.uid !== migrationUid || !migration.status?.cancelRequested) return;
+  throw new FailedPrecondition([{ type: "ABORT_REQUESTED", subject: `virtualmachineinstancemigrations/${namespace}/${grant.name}`, message: "The migration was cancelled before it began" }]);
 }
 
 /** The instance, if the node may know of it. */

@@ -5,7 +5,7 @@ import type { Node } from "../../gen/drover/v1/node.ts";
 import type { VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
 import { CheckReason } from "../../gen/drover/v1/preflight.ts";
 import { MigrationMode, MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import type { InstanceMigration, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Precondition } from "../../lib/errors.ts";
 import { demandOf } from "../../lib/capacity.ts";
 import { candidateOf } from "../../lib/preflight/candidate.ts";
@@ -91,6 +91,38 @@ export function migrationOf(
 const ENDED: MigrationPhase[] = [MigrationPhase.SUCCEEDED, MigrationPhase.FAILED, MigrationPhase.CANCELLED];
 export const isOpen = ({ status }: VirtualMachineInstanceMigration): boolean => !ENDED.includes(status?.phase ?? MigrationPhase.PENDING);
 
+/** The instance whose migration cannot begin any more; undefined when it has begun, or is not entered here. */
+export function withdrawn(instance: VirtualMachineInstance, migrationUid: string): VirtualMachineInstance | undefined {
+  const { status } = instance;
+  const grant = status?.migration;
+  if (!status || grant?.uid !== migrationUid || grant.abortRequested || grant.handedOff || hasBegun(grant)) return undefined;
+  return { ...instance, status: { ...status, migration: { ...grant, abortRequested: true } } };
+}
+
+const hasBegun = ({ source }: InstanceMigration): boolean => (source?.state ?? MigrationSourceState.UNSPECIFIED) !== MigrationSourceState.UNSPECIFIED;
+
+/**
+ * What a cancellation has achieved so far, by the machine's record as it stood after the wish was recorded. Whoever enters
+ * the migration later finds the wish before the source may begin.
+ */
+export function cancelOutcomeOf(migration: VirtualMachineInstanceMigration, instance: VirtualMachineInstance | undefined): CancelOutcome {
+  const grant = instance?.status?.migration;
+  if (grant?.uid !== migration.metadata?.uid) {
+    const entered = (migration.status?.targetNode ?? "") !== "";
+    return entered ? CancelOutcome.REQUESTED : CancelOutcome.CANCELLED;
+  }
+  if (grant?.handedOff) return CancelOutcome.TOO_LATE;
+  if (!grant || grant.source?.state === MigrationSourceState.ISSUED) return CancelOutcome.ABORTING;
+  return hasBegun(grant) ? CancelOutcome.REQUESTED : CancelOutcome.CANCELLED;
+}
+
+/** The migration with that on it, unless it has ended meanwhile and says itself what came of it. */
+export function withCancelOutcome(migration: VirtualMachineInstanceMigration, cancelOutcome: CancelOutcome): VirtualMachineInstanceMigration | undefined {
+  const { status } = migration;
+  if (!status || !isOpen(migration) || status.cancelOutcome === cancelOutcome) return undefined;
+  return { ...migration, status: { ...status, cancelOutcome } };
+}
+
 /** From then on a part of the guest is on either host, and neither can have it alone. */
 function isInPostCopy({ metadata }: VirtualMachineInstanceMigration, instance: VirtualMachineInstance | undefined): boolean {
   const grant = instance?.status?.migration;
@@ -111,7 +143,7 @@ export function cancelMigration(
     refuse("POST_COPY", { plural: VMIM, object: migration }, `Cannot cancel "${subjectOf(VMIM, migration)}": the guest runs at the target, and its memory follows`);
   }
   const handedOff = status.phase === MigrationPhase.FINALIZING || (grant?.uid === migration.metadata?.uid && grant?.handedOff === true);
-  const cancelOutcome = handedOff ? CancelOutcome.TOO_LATE : CancelOutcome.REQUESTED;
+  const cancelOutcome = handedOff ? CancelOutcome.TOO_LATE : status.cancelOutcome || CancelOutcome.REQUESTED;
   if (status.cancelRequested && status.cancelOutcome === cancelOutcome) return undefined;
   return { ...migration, status: { ...status, cancelRequested: true, cancelOutcome } };
 }

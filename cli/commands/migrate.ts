@@ -106,7 +106,8 @@ export const cancelMigration = command({
 });
 
 function cancelled(outcome: number | undefined): string {
-  if (outcome === CancelOutcome.CANCELLED) return "cancelled: the machine stayed";
+  if (outcome === CancelOutcome.CANCELLED) return "cancelled: the machine stays where it is";
+  if (outcome === CancelOutcome.ABORTING) return "will be cancelled if that is in time: the source is told to abort";
   if (outcome === CancelOutcome.TOO_LATE) return "not cancelled: the machine had moved already";
   return outcome === CancelOutcome.REQUESTED ? "will be cancelled" : word(CancelOutcome, outcome);
 }

@@ -60,7 +60,8 @@ export function told(migration: Migration, { phase, seen, now, ...rest }: Tellin
 
 function cancelOutcome(migration: Migration, { phase, reason }: { phase: MigrationPhase; reason: MigrationReason }): CancelOutcome {
   if (!isCancelled(migration)) return CancelOutcome.UNSPECIFIED;
-  if (!hasEnded(phase)) return CancelOutcome.REQUESTED;
+  // What the API server has found out stands until the end is known.
+  if (!hasEnded(phase)) return migration.status.cancelOutcome || CancelOutcome.REQUESTED;
   const stayed = phase !== MigrationPhase.SUCCEEDED && reason !== MigrationReason.GUEST_LOST;
   return stayed ? CancelOutcome.CANCELLED : CancelOutcome.TOO_LATE;
 }
