@@ -10,6 +10,7 @@ import type { ExplainStep, ExplainVirtualMachineResponse, LastRun, VirtualMachin
 import { DomainState, Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { JournalEntry } from "../store/store.ts";
+import { migrationDetails, standsStillToMove } from "./explain-migration.ts";
 import { isFinal } from "./phase.ts";
 import { leftOff, powerOf, runOf } from "./power.ts";
 
@@ -130,7 +131,7 @@ function instanceDetails(instance: VirtualMachineInstance): string[] {
   return [
     `VirtualMachineInstance ${instance.metadata!.uid}, ${phaseName(instance)}${reason && `, ${reason}: ${message}`}`,
     nodeName === "" ? "bound to no node" : `bound to ${nodeName} at epoch ${epoch}, ${claim ? "claimed" : "not claimed"}`,
-    ...(migration ? [`migration ${migration.name} from ${migration.sourceNode} to ${migration.targetNode} is open`] : []),
+    ...(migration ? migrationDetails(migration) : []),
   ];
 }
 
@@ -250,6 +251,7 @@ function libvirtStep({ instance, node, domain }: Evidence): Finding {
   const expected = state === DomainState.RUNNING || state === DomainState.PAUSED;
   if (!domain.exists) return { verdict: expected ? HELD : WAITING, summary: "libvirt knows no such domain" };
   const details = [`domain ${domain.name}, epoch ${domain.epoch}, job ${domain.job || "none"}`];
-  const verdict = domain.state === "running" ? OK : expected ? HELD : WAITING;
+  const moves = status.migration !== undefined && standsStillToMove(domain);
+  const verdict = domain.state === "running" ? OK : expected && !moves ? HELD : WAITING;
   return { verdict, summary: `libvirt says ${domain.state}${domain.reason && ` (${domain.reason})`}`, details };
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ConditionStatus } from "../../../../gen/drover/v1/meta.ts";
 import { NodeSessionState } from "../../../../gen/drover/v1/node.ts";
 import { ExplainVerdict, PowerIntent, RunOutcome } from "../../../../gen/drover/v1/virtual_machine.ts";
-import { DomainState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { DomainState, MigrationMode, MigrationTimeoutAction, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { explain } from "../../../../api-server/subresources/explain.ts";
 import type { Evidence } from "../../../../api-server/subresources/explain.ts";
 import { instance, machine, node, NOW } from "./records.ts";
@@ -72,6 +72,28 @@ describe("explain", () => {
     const { steps } = explain({ ...well, vm: machine({ status: { conditions } }), instance: instance({ status: { conditions } }) });
     assert.equal(steps[2]!.details.length, 1);
     assert.equal(explain({ ...well, instance: instance({ owned: false }) }).steps[2]!.verdict, ExplainVerdict.WAITING);
+  });
+
+  it("says of an open migration how it converges, which policy says so and why, and what holds it", () => {
+    const options = {
+      policyName: "databases", why: 'policy "databases" names most labels: 1 of the machine, 0 of its namespace', bandwidthMibPerSecond: 64,
+      completionTimeoutSeconds: 150, progressTimeoutSeconds: 40, maxDowntimeMs: 900, autoConverge: true, timeoutAction: MigrationTimeoutAction.PAUSE,
+    };
+    const open = { name: "web-1", sourceNode: "a", targetNode: "b", options };
+    const details = (migration: object) => explain({ ...well, instance: instance({ status: { migration } }) }).steps[1]!.details.join("\n");
+    const told = details(open);
+    assert.match(told, /migration web-1 from a to b is open\n/);
+    assert.match(told, /it converges by policy "databases" names most labels: 1 of the machine/);
+    assert.match(told, /it may take 150 s, 40 s without progress, 64 MiB\/s, 900 ms of downtime, the guest slowed down; then: pause the guest/);
+    assert.match(details({ ...open, source: { mode: MigrationMode.POST_COPY, standstill: { postCopyBroken: true, attempts: 3, message: "no way" } } }), /in post-copy.*\n.*\n.*\n.*attempt 3 to go on: no way/);
+    assert.match(details({ ...open, source: { standstill: {} } }), /stands still at a until b has said that nothing of it is there/);
+    assert.match(details({ ...open, source: { gaveUp: "it did not converge" } }), /has given up: it did not converge/);
+  });
+
+  it("takes no guest for held up that stands still because it moves", () => {
+    const halved = { ...well, domain: { ...domain, state: "paused", reason: "postcopy" } };
+    assert.equal(explain(halved).heldAt, 4);
+    assert.equal(explain({ ...halved, instance: instance({ status: { migration: { name: "web-1" } } }) }).heldAt, -1);
   });
 
   it("finds nothing wrong with a machine that runs", () => {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { AssignmentRole } from "../../../../gen/drover/agent/v1/agent.ts";
 import { BootIdentity } from "../../../../gen/drover/v1/meta.ts";
-import { InstanceMigration, DomainState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { InstanceMigration, DomainState, MigrationSourceReport, MigrationSourceState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { HypervisorError } from "../../../../node-agent/libvirt/hypervisor.ts";
 import { parseInstanceMetadata } from "../../../../node-agent/domain/metadata.ts";
 import { Agent, BOOT, FakeControlPlane, UUID, domainText, instance, memoryEndings, settle, until } from "../fixture.ts";
@@ -10,6 +10,15 @@ import { FakeHypervisor } from "../fake-hypervisor.ts";
 
 const runs = (hypervisor: FakeHypervisor) => hypervisor.domains.get(UUID)?.state === "running";
 const otherBoot = BootIdentity.create({ kernelBootId: "boot-0", pid1StartTime: "1" });
+
+const record = (options = {}) => instance({ claimed: true, phase: Phase.RUNNING, reachedRunning: true, said: DomainState.RUNNING, ...options });
+
+/** A libvirt that has the guest of the record. */
+const withGuest = (of = record()) => {
+  const hypervisor = new FakeHypervisor();
+  hypervisor.put({ uuid: UUID, name: "default_web_vm1", metadata: domainText(of).match(/<drover.*>/)![0], xml: domainText(of) });
+  return hypervisor;
+};
 
 async function started(options: ConstructorParameters<typeof Agent>[0] = {}): Promise<Agent> {
   const agent = new Agent(options);
@@ -164,13 +173,6 @@ describe("a machine on its node", () => {
 });
 
 describe("an agent that starts anew", () => {
-  const record = (options = {}) => instance({ claimed: true, phase: Phase.RUNNING, reachedRunning: true, said: DomainState.RUNNING, ...options });
-  const withGuest = (of = record()) => {
-    const hypervisor = new FakeHypervisor();
-    hypervisor.put({ uuid: UUID, name: "default_web_vm1", metadata: domainText(of).match(/<drover.*>/)![0], xml: domainText(of) });
-    return hypervisor;
-  };
-
   it("adopts a running guest and commits nothing", async () => {
     using agent = new Agent({ hypervisor: withGuest() });
     agent.session(record());
@@ -258,6 +260,24 @@ describe("the roles of a node", () => {
     agent.assign(instance(), AssignmentRole.UNSPECIFIED);
     await settle(100);
     assert.deepEqual(agent.controlPlane.claims, []);
+  });
+
+  it("never takes a transfer that an earlier agent began for one that it has not begun itself, having aborted it", async () => {
+    using agent = new Agent({ hypervisor: withGuest() });
+    agent.hypervisor.job_ = { kind: "migration-out", elapsedMs: 1_000, memoryTotalBytes: 1 };
+    const source = MigrationSourceReport.create({ state: MigrationSourceState.ISSUED, agentInstance: "an earlier one", generation: 1 });
+    const migration = { ...InstanceMigration.create({ uid: "m-1", sourceNode: "a", targetNode: "b", sourceEpoch: 1, targetEpoch: 2, abortRequested: true }), source };
+    const moving = (version: string, said: MigrationSourceReport) =>
+      instance({ claimed: true, phase: Phase.RUNNING, reachedRunning: true, version, status: { migration: { ...migration, source: said } } });
+    agent.session(moving("i.7", source));
+    const words = () => agent.controlPlane.reports.flatMap(({ part }) => (part?.$case === "migrationSource" ? [part.value.report!] : []));
+    await until(() => words().length > 0);
+    assert.deepEqual(words().map(({ state, abortSent }) => [state, abortSent]), [[MigrationSourceState.ISSUED, true]]);
+    // The record now names this process as the one that spoke of ISSUED last, and the job still runs.
+    agent.assign(moving("i.8", { ...words()[0]!, agentInstance: words()[0]!.agentInstance, generation: 2 }));
+    await settle(100);
+    assert.deepEqual(words().map(({ state }) => state), [MigrationSourceState.ISSUED]);
+    assert.ok(!agent.hypervisor.calls.includes("migrate"));
   });
 
   it("tells the doors which migrations are open, once all records are known, and when one is not any more", async () => {
