@@ -10,7 +10,7 @@ import { SETTING_FLAGS, settingsOf } from "../migration-settings.ts";
 import { migrated, progressBar, progressLine } from "../migration-state.ts";
 import { ObjectClient } from "../objects.ts";
 import type { Key } from "../objects.ts";
-import { jsonText, objectName, printLine, printObject } from "../print.ts";
+import { jsonText, objectName, printLine, printObject, yamlText } from "../print.ts";
 import { mutate } from "../session.ts";
 import type { Session } from "../session.ts";
 import { waitFor } from "../wait.ts";
@@ -49,6 +49,7 @@ function labelsOf(selector: string | undefined): Record<string, string> {
 async function check({ connection, out, signal }: Session, request: CheckMigrationRequest): Promise<void> {
   const answer = await connection.client(MigrationServiceDefinition).checkMigration(request, { signal });
   if (out.format === "json") out.line(jsonText(checkData(answer), 4));
+  else if (out.format === "yaml") out.raw(await yamlText(checkData(answer)));
   else out.lines(checkLines(request.name, answer));
   if (answer.chosenNode === "") throw new CommandFailed(`virtualmachine/${request.name}: no node can take it now`);
 }

@@ -23,6 +23,11 @@ describe("whether a machine can be asked to move", () => {
     ["is tied to its host", { instance: condition("LiveMigratable", ConditionStatus.FALSE) }, [CheckReason.NOT_MIGRATABLE]],
     ["nobody knows whether it is", { instance: condition("LiveMigratable", ConditionStatus.UNKNOWN) }, []],
     ["its node is silent", { sourceNode: node("a", { state: NodeSessionState.SILENT }) }, [CheckReason.SOURCE_NOT_CONNECTED]],
+    ["has a device of its host", { hostDevices: { known: ["pci"] } }, [CheckReason.HOST_DEVICE]],
+    ["was looked at, and has none", { hostDevices: { known: [] } }, []],
+    ["could not be looked at", { hostDevices: { unknown: "no answer" } }, [CheckReason.NOT_KNOWN]],
+    ["would have to wait for a slot", { outbound: { open: 2, slots: 2 } }, [CheckReason.OUTBOUND_SLOTS]],
+    ["has the last slot", { outbound: { open: 1, slots: 2 } }, []],
     ["its node's record is gone", { sourceNode: undefined }, [CheckReason.SOURCE_NOT_CONNECTED]],
   ];
   for (const [name, fields, reasons] of cases) {
