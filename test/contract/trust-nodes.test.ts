@@ -4,6 +4,8 @@ import { Status } from "nice-grpc";
 import { AttachRequest } from "../../gen/drover/agent/v1/agent.ts";
 import type { ReportRequest } from "../../gen/drover/agent/v1/agent.ts";
 import { Event, EventType } from "../../gen/drover/v1/event.ts";
+import { NodePool } from "../../gen/drover/v1/node.ts";
+import { Volume, VolumeState } from "../../gen/drover/v1/volume.ts";
 import { DomainState, MigrationSourceReport, MigrationSourceState, MigrationTargetReport, MigrationTargetState, OwnerReport, Phase, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { newRequest } from "../../lib/pki/keys.ts";
 import { BOOT } from "../unit/api-server/subresources/records.ts";
@@ -99,6 +101,22 @@ describe("a compromised agent", function () {
     assert.deepEqual([instance!.spec, instance!.metadata!.labels, instance!.status!.ownerReport, instance!.status!.claim, instance!.status!.hardware], [undefined, {}, undefined, undefined, undefined]);
     assert.ok((await look(b.client, "web", { vmUid, vmiUid: uid })).instance!.spec, "its own it sees whole");
     assert.deepEqual(await dump(server), before);
+  });
+
+  it("is told where the bytes of its own pools' images are, and of no others", async () => {
+    await using server = await serve();
+    const [a, b] = [await joined(server, "a"), await joined(server, "b")];
+    await a.client.report(nodeReport(a.agent, { pools: [NodePool.create({ name: "ssd", id: "of-a" })] }));
+    for (const poolId of ["of-a", "of-b"]) {
+      const volume = Volume.create({ metadata: { name: `${poolId}.root` }, spec: { poolId, image: "root" }, status: { state: VolumeState.VACATED, migrationUid: "m" } });
+      await server.volumes.createVolume({ volume, requestId: "", validateOnly: false });
+    }
+    const look = async (client: typeof a.client) => {
+      const { volumes } = await client.lookupMachine({ namespace: "default", vmName: "web", vmUid: random.uuid(), vmiUid: random.uuid(), volumes: ["of-a.root", "of-b.root", "none"] });
+      return volumes.map(({ metadata, status }) => [metadata!.name, status!.state, status!.migrationUid]);
+    };
+    assert.deepEqual(await look(a.client), [["of-a.root", VolumeState.VACATED, "m"]]);
+    assert.deepEqual(await look(b.client), []);
   });
 
   it("hears of no machine that is not its own", async () => {

@@ -11,6 +11,7 @@ import { MigrationServiceDefinition } from "../../../../gen/drover/v1/migration.
 import { NodeReport, NodeServiceDefinition } from "../../../../gen/drover/v1/node.ts";
 import { RunStrategy, VirtualMachine, VirtualMachineServiceDefinition } from "../../../../gen/drover/v1/virtual_machine.ts";
 import { OwnerReport, Phase, VirtualMachineInstance, VirtualMachineInstanceServiceDefinition } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { VolumeServiceDefinition } from "../../../../gen/drover/v1/volume.ts";
 import { Channel } from "../../../../lib/channel.ts";
 import { connect } from "../../../../lib/client.ts";
 import type { ClientTls } from "../../../../lib/client.ts";
@@ -65,6 +66,7 @@ export async function serve(store = new MemoryStore({ identity: { storeId: "stor
     vmis: admin.client(VirtualMachineInstanceServiceDefinition),
     migrations: admin.client(MigrationServiceDefinition),
     events: admin.client(EventServiceDefinition),
+    volumes: admin.client(VolumeServiceDefinition),
     token: async (name: string, ttlSeconds = 0) => (await nodes.createNodeToken({ name, ttlSeconds, requestId: "", validateOnly: false })).token,
     /** A host that joins by a token, with its files. */
     join: (token: string) => enrol(join(directory, `host-${(joins += 1)}`), { server: portOf("enrolment"), token }),
