@@ -57,7 +57,7 @@ export async function benchMigrationCost({ pairs, say }: Settings): Promise<Repo
   const programs = [{ name: "api-server", pid: fleet.apiServer.pid, agent: false }, { name: "controller", pid: fleet.controller.pid, agent: false }, ...agents];
   await bootGuest(fleet, plane);
   const migrate = async (times: number) => {
-    for (let index = 0; index < times; index++) await migrateOnce(plane);
+    for (let index = 0; index < times; index++) say(`migration-cost ${index + 1}/${times}: ${(await migrateOnce(plane)).toFixed(0)} ms`);
   };
   await migrate(WARM_UP_MIGRATIONS);
   const count = pairs * MIGRATIONS_A_PAIR;
@@ -97,14 +97,17 @@ async function bootGuest(fleet: Fleet, plane: ControlPlane): Promise<void> {
 }
 
 /** Until its record has ended and the machine's names the host on which it is now. */
-async function migrateOnce(plane: ControlPlane): Promise<void> {
+async function migrateOnce(plane: ControlPlane): Promise<number> {
+  const beganMs = systemClock.monotonicMs();
   let asked = "";
   const ended = plane.migrations.next("the migration to end", ({ object, deleted }) => !deleted && object.metadata!.name === asked && FINAL.has(object.status?.phase ?? 0));
   const { migration } = await plane.api.machines.migrateVirtualMachine({ namespace: NAMESPACE, name: NAME, targetNode: "", addedNodeSelector: {}, requestId: "", validateOnly: false });
   asked = migration!.metadata!.name;
   const { object } = await ended;
   if (object.status?.phase !== MigrationPhase.SUCCEEDED) throw new Error(`The migration did not succeed: ${object.status?.message}`);
+  const tookMs = systemClock.monotonicMs() - beganMs;
   await delay(systemClock, BETWEEN_MS);
+  return tookMs;
 }
 
 const FINAL = new Set<MigrationPhase>([MigrationPhase.SUCCEEDED, MigrationPhase.FAILED, MigrationPhase.CANCELLED]);

@@ -18,7 +18,9 @@ export type Crowd = {
   updates: number[];
 };
 
-export async function createCrowd(plane: ControlPlane, { count, everyMs, prefix, memory = "64Mi" }: { count: number; everyMs: number; prefix: string; memory?: string }): Promise<Crowd> {
+type CrowdOptions = { count: number; everyMs: number; prefix: string; runStrategy?: RunStrategy };
+
+export async function createCrowd(plane: ControlPlane, { count, everyMs, prefix, runStrategy = RunStrategy.ALWAYS }: CrowdOptions): Promise<Crowd> {
   const names = Array.from({ length: count }, (_, index) => `${prefix}-${index}`);
   const updates = new Map(names.map((name) => [name, 0]));
   using _ = plane.instances.each(({ object }) => {
@@ -29,7 +31,7 @@ export async function createCrowd(plane: ControlPlane, { count, everyMs, prefix,
     const name = names[index]!;
     const running = plane.instances.next(`${name} to be Running`, (seen) => named(seen, name) && seen.object.status?.phase === Phase.RUNNING, RUNNING_TIMEOUT_MS);
     const beganMs = systemClock.monotonicMs();
-    await plane.create(bareMachine({ name, runStrategy: RunStrategy.ALWAYS, memory }));
+    await plane.create(bareMachine({ name, runStrategy, memory: "64Mi" }));
     return (await running).atMs - beganMs;
   });
   return { names, timesMs, updates: [...updates.values()] };

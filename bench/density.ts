@@ -4,6 +4,7 @@
  */
 import { RunStrategy } from "../gen/drover/v1/virtual_machine.ts";
 import { Fleet } from "../test/lab/fleet.ts";
+import { nameOf, signalPid } from "../test/lab/proc-table.ts";
 import { arrive, ARRIVAL_EVERY_MS } from "./arrivals.ts";
 import { copyOf, DirectHost } from "./baseline.ts";
 import { ControlPlane } from "./control-plane.ts";
@@ -34,16 +35,17 @@ export async function benchDensity({ pairs, quick, say }: Settings): Promise<Rep
   using plane = await ControlPlane.open(fleet.unixServer);
   await using a = await DirectHost.open(fleet.lab.host("a"));
   await using b = await DirectHost.open(fleet.lab.host("b"));
-  const copies = await makeCopies(plane, [a, b], count);
+  const hosts = [a, b];
+  const copies = await makeCopies(plane, hosts, count);
   // Programs that run for weeks are not measured in their first seconds.
-  await ours(plane, { count: WARM_UP_MACHINES, round: "warm" });
-  await direct([a, b], copies.slice(0, WARM_UP_MACHINES));
+  await ours(plane, hosts, { count: WARM_UP_MACHINES, round: "warm" });
+  await direct(hosts, copies.slice(0, WARM_UP_MACHINES));
   const rounds: Round[] = [];
   for (let index = 0; index < pairs; index++) {
     const round = String(index);
-    const early = index % 2 === 0 ? await ours(plane, { count, round }) : undefined;
-    const theirs = await direct([a, b], copies);
-    const { timesMs, updates } = early ?? (await ours(plane, { count, round }));
+    const early = index % 2 === 0 ? await ours(plane, hosts, { count, round }) : undefined;
+    const theirs = await direct(hosts, copies);
+    const { timesMs, updates } = early ?? (await ours(plane, hosts, { count, round }));
     const pair = (part: number): Pair => ({ ours: quantile(timesMs, part), theirs: quantile(theirs, part) });
     rounds.push({ p50: pair(0.5), p95: pair(0.95), updates });
     const { p50, p95 } = rounds.at(-1)!;
@@ -52,24 +54,34 @@ export async function benchDensity({ pairs, quick, say }: Settings): Promise<Rep
   return report(rounds, count);
 }
 
-async function ours(plane: ControlPlane, { count, round }: { count: number; round: string }): Promise<{ timesMs: number[]; updates: number[] }> {
-  const { names, timesMs, updates } = await createCrowd(plane, { count, everyMs: ARRIVAL_EVERY_MS, prefix: `crowd-${round}` });
+type Hosts = readonly DirectHost[];
+
+/** Once, so that none of them comes back when they end. */
+async function ours(plane: ControlPlane, hosts: Hosts, { count, round }: { count: number; round: string }): Promise<{ timesMs: number[]; updates: number[] }> {
+  const { names, timesMs, updates } = await createCrowd(plane, { count, everyMs: ARRIVAL_EVERY_MS, prefix: `crowd-${round}`, runStrategy: RunStrategy.ONCE });
+  killGuests(hosts);
   await deleteCrowd(plane, names);
   return { timesMs, updates };
 }
 
 /** The agents run on, warm, and leave these domains alone as anybody's but Drover's. */
-async function direct(hosts: readonly DirectHost[], copies: readonly { xml: string; uuid: string }[]): Promise<number[]> {
+async function direct(hosts: Hosts, copies: readonly { xml: string; uuid: string }[]): Promise<number[]> {
   const times = await arrive(copies.length, ARRIVAL_EVERY_MS, async (index) => {
     const { tookMs } = await hosts[index % hosts.length]!.start(copies[index]!.xml);
     return tookMs;
   });
+  killGuests(hosts);
   await Promise.all(copies.map(({ uuid }, index) => hosts[index % hosts.length]!.remove(uuid)));
   return times;
 }
 
+/** libvirt ends one guest after the other, while the others take the processors from it: that would be a third of a pair. */
+function killGuests(hosts: Hosts): void {
+  for (const pid of hosts.flatMap(({ host }) => host.pids())) if (nameOf(pid)?.startsWith("qemu-system")) signalPid(pid, "SIGKILL");
+}
+
 /** All from one domain that Drover made, so that both start the same. */
-async function makeCopies(plane: ControlPlane, hosts: readonly DirectHost[], count: number): Promise<{ xml: string; uuid: string }[]> {
+async function makeCopies(plane: ControlPlane, hosts: Hosts, count: number): Promise<{ xml: string; uuid: string }[]> {
   await plane.create(bareMachine({ name: MODEL, runStrategy: RunStrategy.MANUAL, memory: "64Mi" }));
   const { instance } = await plane.start(MODEL);
   const home = hosts.find(({ host }) => host.name === instance.status!.nodeName)!;

@@ -6,8 +6,11 @@ export const NAMESPACE = "default";
 
 type BareOptions = { name: string; runStrategy: RunStrategy; memory: string };
 
-/** The lab's small Linux, idle once it has booted, with a disk in the shared pool unless it says otherwise. */
-export function guestMachine(name: string, { hasDisk = true }: { hasDisk?: boolean } = {}): VirtualMachine {
+type GuestOptions = { hasDisk?: boolean; /** Memory that it keeps writing, in MiB, and how many of them a second. */ dirty?: { mebibytes: number; perSecond: number } };
+
+/** The lab's small Linux, idle once it has booted unless it is to dirty its memory, with a disk in the shared pool unless it says otherwise. */
+export function guestMachine(name: string, { hasDisk = true, dirty }: GuestOptions = {}): VirtualMachine {
+  const dirtying = dirty === undefined ? "" : ` dirty=${dirty.mebibytes},${dirty.perSecond}`;
   return VirtualMachine.create({
     metadata: { name },
     spec: {
@@ -17,7 +20,7 @@ export function guestMachine(name: string, { hasDisk = true }: { hasDisk?: boole
           terminationGracePeriodSeconds: 60,
           domain: {
             memory: { guest: "128Mi" },
-            firmware: { kernelBoot: { pool: "shared", kernel: "vmlinuz", initrd: "initrd.img", kernelArgs: "console=ttyS0 quiet" } },
+            firmware: { kernelBoot: { pool: "shared", kernel: "vmlinuz", initrd: "initrd.img", kernelArgs: `console=ttyS0 quiet${dirtying}` } },
             devices: { autoattachGraphicsDevice: false, disks: hasDisk ? [{ name: "data", device: { $case: "disk", value: {} } }] : [] },
           },
           volumes: hasDisk ? [{ name: "data", source: { $case: "disk", value: { pool: "shared", size: "16Mi", format: DiskFormat.RAW } } }] : [],

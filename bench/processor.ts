@@ -57,10 +57,10 @@ function countOf(pid: number, field: string): number {
   return Number(new RegExp(`^${field}: (\\d+)$`, "m").exec(readOrNothing(`/proc/${pid}/io`))?.[1] ?? NaN);
 }
 
-function readOrNothing(path: string): string {
+export function readOrNothing(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return ""; // It ended since its parent was asked.
+    return ""; // It ended since it was listed.
   }
 }
