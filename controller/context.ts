@@ -6,6 +6,8 @@ import type { Random } from "../lib/random.ts";
 import { Cache } from "./cache.ts";
 import type { Config } from "./config.ts";
 import { Refusals } from "./drain/refusals.ts";
+import { serialGate } from "./gate.ts";
+import type { Gate } from "./gate.ts";
 import { Places } from "./migration/places.ts";
 import { instanceKeyOf, isOpen } from "./migration/story.ts";
 import type { Instance, Machine, Migration, NamespaceRecord, NodeRecord, Policy, VolumeRecord } from "./objects.ts";
@@ -42,6 +44,8 @@ export type Context = {
   load: FleetLoad;
   places: Places;
   refusals: Refusals;
+  /** Whatever places passes it, so that each sees what the ones before it took. */
+  placing: Gate;
   stopwatch: Stopwatch;
   clock: Clock;
   random: Random;
@@ -52,5 +56,5 @@ export type Context = {
 export function makeContext({ caches, clock, random, limits }: Pick<Context, "caches" | "clock" | "random" | "limits">): Context {
   const load = new FleetLoad(caches.instances);
   const places = new Places(caches, limits.migrations, clock);
-  return { caches, load, places, refusals: new Refusals(clock), stopwatch: new Stopwatch(clock), clock, random, limits };
+  return { caches, load, places, refusals: new Refusals(clock), placing: serialGate(), stopwatch: new Stopwatch(clock), clock, random, limits };
 }

@@ -55,7 +55,7 @@ export async function runController({ config, connection, name, clock, random, l
   // Nothing is decided before every kind has been seen once.
   await Promise.race([Promise.all(synced), aborted(signal)]);
   log.info("caches are filled");
-  const execute = makeExecute({ clients, caches, notices, refusals: context.refusals });
+  const execute = makeExecute({ clients, context, notices });
   const queues = Object.values(loops).map(({ queue }) => queue);
   const term = async (leads: AbortSignal) => {
     for (const queue of queues) queue.open();

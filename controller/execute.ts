@@ -12,9 +12,10 @@ import { DeleteVolumeRequest, VolumeState } from "../gen/drover/v1/volume.ts";
 import type { VolumeStatus } from "../gen/drover/v1/volume.ts";
 import type { Execute } from "./actions.ts";
 import type { Clients } from "./api.ts";
-import type { Caches } from "./context.ts";
-import type { Refusals } from "./drain/refusals.ts";
+import type { Caches, Context } from "./context.ts";
 import type { Notices } from "./events.ts";
+import { atBirth } from "./instance/decide.ts";
+import { observed } from "./instance/observe.ts";
 import { instanceOf, machineOf, migrationOf, nodeOf, volumeOf } from "./objects.ts";
 import type { Instance, Named, VolumeRecord } from "./objects.ts";
 import { owns } from "./virtual-machine/decide.ts";
@@ -29,11 +30,20 @@ export class OutOfDate extends Error {
 /** The migration cannot be had as things are; anything else is a lost race or an absent server. */
 const REFUSED = new Set<Status>([Status.FAILED_PRECONDITION, Status.ALREADY_EXISTS, Status.NOT_FOUND]);
 
-type Wired = { clients: Clients; caches: Caches; notices: Notices; refusals: Refusals };
+type Wired = { clients: Clients; context: Context; notices: Notices };
 
-export function makeExecute({ clients, caches, notices, refusals }: Wired): Execute {
+export function makeExecute({ clients, context, notices }: Wired): Execute {
+  const { caches, refusals } = context;
   return {
     ...machineActions(clients, caches),
+    "create-instance": ({ machine, instance }, signal) => context.placing(async () => {
+      const born = atBirth(observed(instance, machine, context));
+      // The server refuses one that is made from an older machine than there is.
+      const answer = await clients.instances.createVirtualMachineInstance({ virtualMachineInstance: born.instance, requestId: "", validateOnly: false }, { signal });
+      keep(caches.instances, answer.virtualMachineInstance, instanceOf);
+      const created = answer.virtualMachineInstance && instanceOf(answer.virtualMachineInstance);
+      if (created && born.told) notices.say({ ...born.told, about: created });
+    }),
     ...instanceActions(clients, caches),
     ...volumeActions(clients, caches),
     async "create-migration"({ migration }, signal) {
@@ -64,7 +74,7 @@ export function makeExecute({ clients, caches, notices, refusals }: Wired): Exec
   };
 }
 
-function machineActions(clients: Clients, caches: Caches): Pick<Execute, "put-machine" | "finish-machine" | "create-instance"> {
+function machineActions(clients: Clients, caches: Caches): Pick<Execute, "put-machine" | "finish-machine"> {
   const put: Execute["put-machine"] = async ({ machine }, signal) => {
     const answer = await clients.machines.updateVirtualMachineStatus({ virtualMachine: machine }, { signal });
     keep(caches.machines, answer.virtualMachine, machineOf);
@@ -75,11 +85,6 @@ function machineActions(clients: Clients, caches: Caches): Pick<Execute, "put-ma
       const instance = await readInstance(clients, machine, signal);
       if (instance && owns(machine, instance)) throw new OutOfDate(`Cannot finish ${machine.metadata.name}: its instance is still there`);
       await put({ do: "put-machine", machine }, signal);
-    },
-    // The server refuses one that is made from an older machine than there is.
-    async "create-instance"({ instance }, signal) {
-      const answer = await clients.instances.createVirtualMachineInstance({ virtualMachineInstance: instance, requestId: "", validateOnly: false }, { signal });
-      keep(caches.instances, answer.virtualMachineInstance, instanceOf);
     },
   };
 }

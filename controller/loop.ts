@@ -5,12 +5,10 @@ import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Action, Decision, Execute } from "./actions.ts";
 import { OutOfDate } from "./execute.ts";
+import type { Gate } from "./gate.ts";
 import type { WorkQueue } from "./work-queue.ts";
 
 const ACTIONS_TIMEOUT_MS = 30_000;
-
-/** Lets one run at a time through, in the order in which they came. */
-export type Gate = (run: () => Promise<void>) => Promise<void>;
 
 export type Loop = {
   name: string;
@@ -18,7 +16,6 @@ export type Loop = {
   workers: number;
   /** Observe and decide: reads caches, changes nothing. */
   reconcile: (key: string) => Decision;
-  /** Placements pass it, so that each sees what the ones before it took. */
   gate?: Gate;
 };
 
@@ -69,13 +66,4 @@ const EXPECTED = new Set<Status>([Status.ABORTED, Status.ALREADY_EXISTS, Status.
 function report(log: Logger, key: string, error: unknown): void {
   const expected = error instanceof OutOfDate || (error instanceof ClientError && EXPECTED.has(error.code));
   log[expected ? "debug" : "warn"]({ key, error }, "will try again");
-}
-
-export function serialGate(): Gate {
-  let last = Promise.resolve();
-  return (run) => {
-    const mine = last.then(run);
-    last = mine.catch(() => undefined);
-    return mine;
-  };
 }

@@ -10,7 +10,6 @@ import * as drain from "./drain/decide.ts";
 import { observe as observeDrain } from "./drain/observe.ts";
 import * as instance from "./instance/decide.ts";
 import { observe as observeInstance } from "./instance/observe.ts";
-import { serialGate } from "./loop.ts";
 import type { Loop } from "./loop.ts";
 import * as migration from "./migration/decide.ts";
 import { observe as observeMigrations } from "./migration/observe.ts";
@@ -33,7 +32,7 @@ export type Loops = Record<"machine" | "instance" | "migration" | "node" | "drai
 
 export function makeLoops(context: Context, around: { clock: Clock; random: Random }): Loops {
   const queue = () => new WorkQueue(around);
-  const placing = serialGate();
+  const { placing } = context;
   const look =
     <O>(observe: (key: string, context: Context) => O | undefined, decide: (observed: O) => Decision) =>
     (key: string): Decision => {

@@ -22,7 +22,7 @@ export type Codec<T> = {
 export type Birth = { uid: string; now: Date; requestId: string };
 
 /** A generation of 0 says nothing: such an object is made from no particular wish of its owner's. */
-export type Origin = { grantedEpoch: number; machineGeneration: number; powerGeneration: number };
+export type Origin = { grantedEpoch: number; /** By the object itself, and not by one before it. */ isGrant: boolean; machineGeneration: number; powerGeneration: number };
 
 export type Kind<T extends Resource> = {
   /** As people and event references write it, such as "VirtualMachine". */

@@ -45,8 +45,8 @@ export const virtualMachineInstances: Kind<VirtualMachineInstance> = {
   identifiers: (vmi) => machineIdentifiers("spec", vmi.spec),
   mapSecrets: (vmi, replace) => (vmi.spec ? { ...vmi, spec: mapMachineSecrets(vmi.spec, replace) } : vmi),
   origin({ status }) {
-    const { lastGrantedEpoch = 0, machineGeneration = 0, powerGeneration = 0 } = status ?? {};
-    return { grantedEpoch: lastGrantedEpoch, machineGeneration, powerGeneration };
+    const { nodeName = "", lastGrantedEpoch = 0, machineGeneration = 0, powerGeneration = 0 } = status ?? {};
+    return { grantedEpoch: lastGrantedEpoch, isGrant: nodeName !== "", machineGeneration, powerGeneration };
   },
   gracePeriodSeconds: (vmi) => vmi.spec?.terminationGracePeriodSeconds ?? 0,
 };

@@ -23,8 +23,10 @@ export async function checkLineage<T extends Resource>(reads: Reads, kind: Kind<
   }
   const lastEpoch = vm.status?.lastEpoch ?? 0;
   const origin = kind.origin(object);
-  if (origin.grantedEpoch < lastEpoch) {
-    const message = `Cannot create "${namespace}/${name}" at epoch ${origin.grantedEpoch}: its machine's runs have had epochs up to ${lastEpoch}`;
+  const { grantedEpoch, isGrant } = origin;
+  // One that is born with an owner has an epoch that nobody has had.
+  if (isGrant ? grantedEpoch <= lastEpoch : grantedEpoch < lastEpoch) {
+    const message = `Cannot create "${namespace}/${name}" at epoch ${grantedEpoch}: its machine's runs have had epochs up to ${lastEpoch}`;
     throw new Aborted(message, { reason: "STALE_EPOCH" });
   }
   if (!isOfNow(vm, origin)) {

@@ -111,6 +111,15 @@ function place(observed: Observed): Decision {
   return { actions: bind(observed, { chosen: chosen.node, nodes, volumes }) };
 }
 
+/** A run as it is created: bound already where no volume is to be held before, which needs the run's uid. */
+export function atBirth(observed: Observed): { instance: Instance; told: Notice | undefined } {
+  const { instance } = observed;
+  const actions = writableDisks(instance.spec).length > 0 ? [] : place(observed).actions;
+  const put = actions.find((action) => action.do === "put-instance");
+  const told = actions.find((action) => action.do === "notify");
+  return put && put.instance.status.nodeName !== "" ? { instance: put.instance, told: told?.notice } : { instance, told: undefined };
+}
+
 function disksOf({ instance, volumesOfImage }: Observed) {
   return writableDisks(instance.spec)
     .map(({ pool, image }) => ({ pool, poolIds: volumesOfImage(pool, image).filter(isThere).map(({ spec }) => spec.poolId) }))

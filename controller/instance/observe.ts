@@ -8,13 +8,18 @@ import { owns } from "../virtual-machine/decide.ts";
 import type { Observed } from "./decide.ts";
 
 export function observe(key: string, context: Context): Observed | undefined {
-  const { instances, machines, nodes, volumes } = context.caches;
+  const { instances, machines } = context.caches;
   const instance = instances.get(key);
-  if (!instance) return undefined;
+  return instance && observed(instance, ownerOf(instance, machines.get(key)), context);
+}
+
+/** Of one that is to be created. */
+export function observed(instance: Instance, machine: Machine | undefined, context: Context): Observed {
+  const { nodes, volumes } = context.caches;
   const node = nodes.get(instance.status.nodeName);
   return {
     instance,
-    machine: ownerOf(instance, machines.get(key)),
+    machine,
     node,
     silent: isSilent(node),
     fenced: isFenced(node),

@@ -28,6 +28,7 @@ import type { Guests } from "./peer.ts";
 import { aSpec } from "./world.ts";
 
 const START_COMMITS_MAX = 8;
+const DISKLESS_COMMITS_MAX = 5;
 const MIGRATION_COMMITS_MAX = 12;
 
 describe("the controller beside a real API server", function () {
@@ -88,6 +89,21 @@ describe("the controller beside a real API server", function () {
     assert.equal(guests.size, 1);
   });
 
+  it("starts a machine that writes to no volume bound from its birth, in five commits at most", async () => {
+    const virtualMachine = VirtualMachine.create({
+      metadata: ObjectMeta.create({ name: "bare", namespace: "default" }),
+      spec: { runStrategy: RunStrategy.MANUAL, template: { spec: aSpec({ disks: [] }) } },
+    });
+    await clients.machines.createVirtualMachine({ virtualMachine, requestId: "", validateOnly: false });
+    const before = await quiet(clients);
+    await clients.machines.startVirtualMachine(StartVirtualMachineRequest.create({ name: "bare" }));
+    await until(async () => (await machine(clients, "bare")).status?.printableStatus === PrintableStatus.RUNNING);
+    const commits = (await quiet(clients)) - before - (await eventsSince(clients, before));
+    assert.ok(commits <= DISKLESS_COMMITS_MAX, `${commits} commits`);
+    await clients.machines.deleteVirtualMachine(DeleteVirtualMachineRequest.create({ name: "bare" }));
+    await until(async () => (await clients.machines.listVirtualMachines(ListVirtualMachinesRequest.create())).virtualMachines.length === 1);
+  });
+
   it("moves it in twelve commits at most, with the record where the guest is", async () => {
     const before = await quiet(clients);
     const source = (await machine(clients)).status!.nodeName;
@@ -124,8 +140,8 @@ describe("the controller beside a real API server", function () {
   });
 });
 
-async function machine(clients: Clients): Promise<VirtualMachine> {
-  return (await clients.machines.getVirtualMachine(GetVirtualMachineRequest.create({ name: "web" }))).virtualMachine!;
+async function machine(clients: Clients, name = "web"): Promise<VirtualMachine> {
+  return (await clients.machines.getVirtualMachine(GetVirtualMachineRequest.create({ name }))).virtualMachine!;
 }
 
 async function revision(clients: Clients): Promise<number> {

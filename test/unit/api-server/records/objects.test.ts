@@ -271,6 +271,15 @@ describe("objects: what an instance continues", () => {
     assert.equal(made.status?.lastGrantedEpoch, 7);
   });
 
+  it("refuses an instance that is born with an owner at an epoch that the machine's runs have had", async () => {
+    const { objects, store, instance } = await ran(7);
+    const born = (epoch: number) => ({ ...instance(epoch), status: { ...instance(epoch).status!, nodeName: "a", epoch } });
+    const head = await store.head();
+    for (const epoch of [6, 7]) await assert.rejects(objects.create(virtualMachineInstances, born(epoch), callBy(admin)), refusedAs(Aborted, "STALE_EPOCH"));
+    assert.equal(await store.head(), head);
+    assert.equal((await objects.create(virtualMachineInstances, born(8), callBy(admin))).status?.epoch, 8);
+  });
+
   it("refuses an instance made from a machine that has been changed, stopped or started since", async () => {
     const { objects, store, vm, instance } = await ran(0);
     const [machineGeneration, powerGeneration] = [metaOf(vm).generation, 4];
