@@ -131,6 +131,8 @@ export const phases = {
     { when: ["source-left", "target-fenced"], move: "revoke", to: FAILED, reason: MigrationReason.GUEST_LOST },
     { when: ["source-ended", "target-absent"], move: "revoke", to: FAILED, reason: MigrationReason.GUEST_LOST },
     { when: ["source-ended", "target-fenced"], move: "revoke", to: FAILED, reason: MigrationReason.GUEST_LOST },
+    // The half that ran is lost for certain, and the other one cannot run without it.
+    { when: ["post-copy", "target-fenced"], move: "revoke", to: FAILED, reason: MigrationReason.GUEST_LOST },
     { when: ["source-fenced", "issued"], move: "testify", to: RUNNING },
     { when: ["post-copy-broken"], to: RUNNING, reason: MigrationReason.POST_COPY_BROKEN },
     { when: ["post-copy"], to: RUNNING },

@@ -10,7 +10,7 @@ import type { SourceAction } from "../migration/source.ts";
 import { decideTarget } from "../migration/target.ts";
 import type { TargetAction } from "../migration/target.ts";
 import { killVerdict } from "./kill-rule.ts";
-import { active, machineUid, sameBoot } from "./observed.ts";
+import { active, halved, machineUid, sameBoot } from "./observed.ts";
 import type { Ending, Observed, OwnerWord, Seen } from "./observed.ts";
 import { ownerWord, sameWord } from "./phase.ts";
 
@@ -92,6 +92,8 @@ function decideOwner(observed: Observed, instance: VirtualMachineInstance): Acti
   const own = domain?.identity?.vmiUid === instance.metadata!.uid ? domain : undefined;
   if (memory.ended) return ended(observed, own, memory.ended);
   if (status.ownerReport?.state === DomainState.GONE) return own ? finish(instance, "lost", "") : wait();
+  // A migration is closed over a half only when the other one is lost for certain. A half that was left never runs.
+  if (own?.state === "paused" && halved(own) && !status.migration) return { do: "destroy", why: "the other half of its guest is lost" };
   if (own && active(own)) return running(observed, instance, own);
   if (own?.state === "crashed") return { do: "destroy", why: "its guest crashed" };
   if (own) return stopped(observed, instance, own);

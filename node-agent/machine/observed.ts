@@ -118,3 +118,6 @@ export const machineUid = (instance: VirtualMachineInstance): string =>
 
 /** A guest, or what is left of one, holds the domain: QEMU runs. */
 export const active = (domain: Seen): boolean => domain.state !== "shutoff" && domain.state !== "nostate" && domain.state !== "crashed";
+
+/** In post-copy a part of the guest's memory is at another host: this one has a half, whether that runs or stands still. */
+export const halved = (domain: Seen): boolean => active(domain) && domain.reason.startsWith("postcopy");

@@ -4,7 +4,7 @@
  */
 import { MigrationMode, MigrationSourceState, MigrationTargetState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceMigration, MigrationStandstill, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import { active } from "../machine/observed.ts";
+import { active, halved } from "../machine/observed.ts";
 import type { Observed, Seen, SourceMemory } from "../machine/observed.ts";
 import { converge, sampleOf } from "./convergence.ts";
 import type { Convergence } from "./convergence.ts";
@@ -131,7 +131,7 @@ function modeOf({ source }: InstanceMigration, own: Seen | undefined): Migration
 }
 
 /** The guest runs at the target, or would, and what it lacks is here. */
-const isHalved = (own: Seen | undefined): boolean => own?.state === "paused" && own.reason.startsWith("postcopy");
+const isHalved = (own: Seen | undefined): boolean => own !== undefined && halved(own);
 
 /** First it is on record why: whoever comes after this process asks for the abort, too. */
 function givingUp({ source }: InstanceMigration, { memory, gaveUp, due }: { memory: SourceMemory; gaveUp: string; due: boolean }): SourceAction {

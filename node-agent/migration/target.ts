@@ -3,7 +3,7 @@
  */
 import { MigrationSourceState, MigrationTargetState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceMigration, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import { active } from "../machine/observed.ts";
+import { active, halved } from "../machine/observed.ts";
 import type { Observed, Seen, TargetMemory } from "../machine/observed.ts";
 
 export type TargetAction =
@@ -31,7 +31,7 @@ export function decideTarget(observed: Observed, instance: VirtualMachineInstanc
   if (state === MigrationTargetState.RUNNING) return { do: "wait" };
   const { domain } = observed;
   const here = domain?.identity?.vmiUid === instance.metadata!.uid && domain.identity.epoch === migration.targetEpoch ? domain : undefined;
-  if (here && isHalf(here) && migration.source?.state === MigrationSourceState.ENDED) return { do: "drop-half" };
+  if (here && halved(here) && migration.source?.state === MigrationSourceState.ENDED) return { do: "drop-half" };
   if (here) return hasArrived(here) ? say(memory, MigrationTargetState.RUNNING, migration) : { do: "wait", recheckMs: ARRIVAL_RECHECK_MS };
   if (sourceIsDone(migration)) return absent(memory, migration);
   if (state === MigrationTargetState.REFUSED) return { do: "wait" };
@@ -42,12 +42,10 @@ export function decideTarget(observed: Observed, instance: VirtualMachineInstanc
   return { do: "wait", recheckMs: ARRIVAL_RECHECK_MS };
 }
 
-/** In post-copy it runs here, or stands still, with a part of its memory at the source: it is the source's until all is here. */
-const isHalf = (here: Seen): boolean => active(here) && here.reason.startsWith("postcopy");
-
 /** It runs, or it ran here to its end before anybody looked. A guest that stands still for the switch-over has not arrived. */
 function hasArrived(here: Seen): boolean {
-  if (isHalf(here)) return false;
+  // A half is the source's until all is here.
+  if (halved(here)) return false;
   if (here.state === "paused") return !["migration", "starting-up", "unknown"].includes(here.reason);
   return active(here) || (here.persistent && here.reason !== "failed");
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { AssignmentRole } from "../../../../gen/drover/agent/v1/agent.ts";
 import { BootIdentity } from "../../../../gen/drover/v1/meta.ts";
-import { InstanceMigration, DomainState, MigrationSourceReport, MigrationSourceState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { InstanceMigration, DomainState, MigrationMode, MigrationSourceReport, MigrationSourceState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { HypervisorError } from "../../../../node-agent/libvirt/hypervisor.ts";
 import { parseInstanceMetadata } from "../../../../node-agent/domain/metadata.ts";
 import { Agent, BOOT, FakeControlPlane, UUID, domainText, instance, memoryEndings, settle, until } from "../fixture.ts";
@@ -260,6 +260,19 @@ describe("the roles of a node", () => {
     agent.assign(instance(), AssignmentRole.UNSPECIFIED);
     await settle(100);
     assert.deepEqual(agent.controlPlane.claims, []);
+  });
+
+  it("removes a half of a guest only when no migration is open over it any more", async () => {
+    const half = withGuest();
+    half.domains.set(UUID, { ...half.domains.get(UUID)!, state: "paused", reason: "postcopy-failed" });
+    using agent = new Agent({ hypervisor: half });
+    const source = MigrationSourceReport.create({ state: MigrationSourceState.ISSUED, mode: MigrationMode.POST_COPY, agentInstance: "an earlier one", generation: 1 });
+    const migration = { ...InstanceMigration.create({ uid: "m-1", sourceNode: "a", targetNode: "b", sourceEpoch: 1, targetEpoch: 2 }), source };
+    agent.session(record({ version: "i.7", status: { migration } }));
+    await settle(100);
+    assert.ok(!half.calls.includes("destroy"));
+    agent.assign(record({ version: "i.8" }));
+    await until(() => half.calls.includes("destroy"));
   });
 
   it("never takes a transfer that an earlier agent began for one that it has not begun itself, having aborted it", async () => {
