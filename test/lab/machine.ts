@@ -28,8 +28,12 @@ export type MachineOptions = {
   /** Its volumes instead of that one, the first of which the guest writes its record to. */
   volumes?: readonly (Record<string, unknown> & { name: string })[];
   memory?: string;
+  /** Such as "LiveMigrate"; the API's default when absent. */
+  evictionStrategy?: string;
   /** Of its runs. */
   labels?: Record<string, string>;
+  /** Such as "maximum", which keeps it from moving live. */
+  cpuModel?: string;
   /** Without a kernel the firmware finds nothing to boot: enough where only the domain matters. */
   bare?: boolean;
 };
@@ -160,7 +164,7 @@ function migrationOf(vmiName: string, { to = "", bandwidthMiBps = 0, settings }:
 }
 
 function manifest(name: string, options: MachineOptions): unknown {
-  const { runStrategy = "Manual", nodeSelector, kernelArguments = "", image, memory = "128Mi", bare = false, labels } = options;
+  const { runStrategy = "Manual", nodeSelector, kernelArguments = "", image, memory = "128Mi", bare = false, evictionStrategy, labels, cpuModel } = options;
   const volumes = options.volumes ?? [{ name: "data", disk: { pool: "shared", size: "16Mi", format: "raw", ...(image ? { image } : {}) } }];
   const kernelBoot = { pool: "shared", kernel: "vmlinuz", initrd: "initrd.img", kernelArgs: `console=ttyS0 quiet ${kernelArguments}`.trim() };
   return {
@@ -173,9 +177,11 @@ function manifest(name: string, options: MachineOptions): unknown {
         ...(labels ? { metadata: { labels } } : {}),
         spec: {
           terminationGracePeriodSeconds: 20,
+          ...(evictionStrategy ? { evictionStrategy } : {}),
           ...(nodeSelector ? { nodeSelector } : {}),
           domain: {
             memory: { guest: memory },
+            ...(cpuModel ? { cpu: { model: cpuModel } } : {}),
             ...(bare ? {} : { firmware: { kernelBoot } }),
             devices: { autoattachGraphicsDevice: false, ...(bare ? {} : { disks: volumes.map(({ name: disk }) => ({ name: disk, disk: {} })) }) },
           },
