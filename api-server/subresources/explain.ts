@@ -9,6 +9,7 @@ import { ExplainVerdict, PowerIntent, RunOutcome, RunStrategy } from "../../gen/
 import type { ExplainStep, ExplainVirtualMachineResponse, LastRun, VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
 import { DomainState, Phase } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { EVACUATION_REQUESTED } from "../../lib/drain/record.ts";
 import type { JournalEntry } from "../store/store.ts";
 import { migrationDetails, standsStillToMove } from "./explain-migration.ts";
 import { isFinal } from "./phase.ts";
@@ -149,7 +150,9 @@ function controllerStep(evidence: Sorted): Finding {
   const generation = vm.metadata!.generation;
   const seen = vm.status?.observedGeneration ?? 0;
   if (seen < generation) return { verdict: HELD, summary: `The controller has not seen generation ${generation}: it stands at ${seen}${AWAY}`, details };
-  return { verdict: OK, summary: instance ? "It has done its part for this run" : "Nothing is left for it to do", details };
+  if (!instance) return { verdict: OK, summary: "Nothing is left for it to do", details };
+  const evacuation = instance.status?.conditions.find(({ type, status }) => type === EVACUATION_REQUESTED && status === ConditionStatus.TRUE);
+  return { verdict: OK, summary: `It has done its part for this run${evacuation ? `, and ${evacuation.message}` : ""}`, details };
 }
 
 const STATUSES: Record<ConditionStatus, string> = {
