@@ -1,7 +1,7 @@
 /** A drain as the command shows it: its plan as a table, how far it is, and what a wait makes of it. Pure. */
 import { EvictionStrategy } from "../gen/drover/v1/machine.ts";
 import { DrainAction, DrainItemState, DrainPhase, DrainReason } from "../gen/drover/v1/node.ts";
-import type { DrainItemProgress, DrainPlan, Node } from "../gen/drover/v1/node.ts";
+import type { DrainItemProgress, DrainPlan, DrainPlanItem, Node } from "../gen/drover/v1/node.ts";
 import { isDraining, itemsOf } from "../lib/drain/record.ts";
 import { word } from "./kinds/kind.ts";
 import { tableLines } from "./table.ts";
@@ -21,20 +21,27 @@ const COUNTED: readonly (readonly [DrainAction, (count: number) => string])[] = 
 
 const machines = (count: number): string => `${count} ${count === 1 ? "machine" : "machines"}`;
 
-export function planLines({ id, items }: DrainPlan): string[] {
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
+
+/** "4.2 s, down 210 ms". */
+const forecastCell = ({ forecast }: DrainPlanItem): string => (forecast ? `${seconds(forecast.durationMs)}, down ${forecast.downtimeMs} ms` : "");
+
+export function planLines({ id, items, durationMs }: DrainPlan): string[] {
   if (items.length === 0) return ["No machine is on it."];
-  const rows = items.map((item) => [machine(item), word(DrainAction, item.action), item.targetNode, word(EvictionStrategy, item.evictionStrategy), item.message]);
+  const rows = items.map((item) => [machine(item), word(DrainAction, item.action), item.targetNode, word(EvictionStrategy, item.evictionStrategy), forecastCell(item), item.message]);
   const counts = COUNTED.flatMap(([action, say]) => {
     const count = items.filter((item) => item.action === action).length;
     return count === 0 ? [] : [say(count)];
   });
-  return [...tableLines(["MACHINE", "ACTION", "TARGET", "STRATEGY", "WHY"], rows), "", `Plan ${id}: ${counts.join(", ")}.`];
+  return [...tableLines(["MACHINE", "ACTION", "TARGET", "STRATEGY", "FORECAST", "WHY"], rows), "", `Plan ${id}: ${counts.join(", ")}${durationMs > 0 ? `, in about ${seconds(durationMs)}` : ""}.`];
 }
 
-export const plainPlan = ({ id, items }: DrainPlan) => ({
+export const plainPlan = ({ id, items, durationMs }: DrainPlan) => ({
   id,
-  items: items.map(({ namespace, name, uid, action, targetNode, reason, message, evictionStrategy }) => ({
+  durationMs,
+  items: items.map(({ namespace, name, uid, action, targetNode, reason, message, evictionStrategy, forecast }) => ({
     namespace, name, uid, action: word(DrainAction, action), targetNode, reason: word(DrainReason, reason), message, evictionStrategy: word(EvictionStrategy, evictionStrategy),
+    ...(forecast && { forecast: { durationMs: forecast.durationMs, downtimeMs: forecast.downtimeMs, bytes: forecast.bytes, converges: forecast.converges } }),
   })),
 });
 

@@ -1,19 +1,22 @@
 /** Plans a node's drain from what the server has in memory, and records it for the controller to carry out. */
-import { DrainReason } from "../../gen/drover/v1/node.ts";
-import type { DrainNodeRequest, DrainPlan, NodeServiceImplementation, PlanDrainRequest } from "../../gen/drover/v1/node.ts";
+import type { VirtualMachineInstanceMigration } from "../../gen/drover/v1/migration.ts";
+import { DrainAction, DrainReason } from "../../gen/drover/v1/node.ts";
+import type { DrainNodeRequest, DrainPlan, Node, NodeServiceImplementation, PlanDrainRequest } from "../../gen/drover/v1/node.ts";
 import type { VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Clock } from "../../lib/clock.ts";
-import { planDrain } from "../../lib/drain/plan.ts";
+import { planDrain, together } from "../../lib/drain/plan.ts";
 import type { OpenMigration } from "../../lib/drain/plan.ts";
 import { DRAIN_LABEL, isDraining, itemsOf } from "../../lib/drain/record.ts";
+import { copiedBytes } from "../../lib/disk-transfer.ts";
 import { PermissionDenied } from "../../lib/errors.ts";
+import { forecastMove } from "../../lib/forecast-history.ts";
 import { takeSnapshot } from "../../lib/preflight/candidate.ts";
 import { loadsOf, nodesOf } from "../../lib/preflight/load.ts";
+import { SLOTS } from "../../lib/preflight/slots.ts";
 import type { Random } from "../../lib/random.ts";
 import type { Authorizer } from "../auth/authorizer.ts";
 import { metaOf } from "../kinds/kind.ts";
-import type { Kind, Resource } from "../kinds/kind.ts";
 import { migrations } from "../kinds/migration.ts";
 import { nodes } from "../kinds/node.ts";
 import { virtualMachines } from "../kinds/virtual-machine.ts";
@@ -22,6 +25,7 @@ import type { Assignments } from "../sessions/assignments.ts";
 import { drained, stopsAllowed } from "../subresources/drain.ts";
 import { isOpen } from "../subresources/migrate.ts";
 import { runOf } from "../subresources/power.ts";
+import { all, policyFor } from "./migration-check.ts";
 
 type Verbs = Pick<NodeServiceImplementation<WithCall>, "planDrain" | "drainNode">;
 export type DrainParts = { objects: Objects; assignments: Pick<Assignments, "all">; rights: Pick<Authorizer, "decide">; clock: Clock; random: Random };
@@ -59,29 +63,31 @@ async function planFor(parts: DrainParts, { name, allowStop, allowStopAll }: Ask
     `${metadata!.namespace}/${spec!.vmiName}`,
     { name: metadata!.name, targetNode: status?.targetNode || spec!.targetNode, own: metadata!.labels[DRAIN_LABEL] === metaOf(node).uid },
   ]));
-  return planDrain(here, takeSnapshot(fleet, { loadOn: loadsOf(everywhere) }), {
+  const plan = planDrain(here, takeSnapshot(fleet, { loadOn: loadsOf(everywhere) }), {
     node,
     open: (instance) => open.get(keyOf(instance)),
     runStrategy: (instance) => machines.get(metaOf(instance).uid)?.spec?.runStrategy,
     stopAllowed: stopsAllowed(here, { allowStop, allowStopAll }),
     preferred: (instance) => (isDraining(node) ? itemsOf(node).find(({ uid }) => uid === metaOf(instance).uid)?.targetNode : undefined),
   });
+  return withForecasts(parts, plan, { here, node, fleet, past: moves });
+}
+
+type Known = { here: readonly VirtualMachineInstance[]; node: Node; fleet: readonly Node[]; past: readonly VirtualMachineInstanceMigration[] };
+
+/** How long each move is expected to take, and all of them together. */
+async function withForecasts({ objects }: DrainParts, plan: DrainPlan, { here, node, fleet, past }: Known): Promise<DrainPlan> {
+  const items = await Promise.all(plan.items.map(async (item) => {
+    const instance = here.find(({ metadata }) => metadata!.uid === item.uid);
+    if (item.action !== DrainAction.MIGRATE || !instance) return item;
+    const target = fleet.find(({ metadata }) => metadata!.name === item.targetNode);
+    const { options } = await policyFor(objects, instance);
+    return { ...item, forecast: forecastMove({ instance, targetNode: item.targetNode, diskBytes: instance.spec ? copiedBytes(instance.spec, { source: node.status?.report, target: target?.status?.report }) : 0, options, past }) };
+  }));
+  return { ...plan, items, durationMs: together(items.flatMap(({ forecast }) => forecast?.durationMs ?? []), SLOTS.outboundPerNode) };
 }
 
 const keyOf = (instance: VirtualMachineInstance): string => `${metaOf(instance).namespace}/${metaOf(instance).name}`;
-
-const PAGE_SIZE = 500;
-
-async function all<T extends Resource>(objects: Objects, kind: Kind<T>): Promise<T[]> {
-  const items: T[] = [];
-  let pageToken = "";
-  do {
-    const page = await objects.list(kind, { pageSize: PAGE_SIZE, pageToken });
-    items.push(...page.items);
-    pageToken = page.nextPageToken;
-  } while (pageToken !== "");
-  return items;
-}
 
 /** Whose runs they are, by the run's uid. */
 async function machinesOf(objects: Objects, instances: readonly VirtualMachineInstance[]): Promise<Map<string, VirtualMachine>> {

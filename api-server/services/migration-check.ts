@@ -90,7 +90,7 @@ function toAsk(snapshot: Snapshot, wanted: Wanted): Candidate[] {
   return asked;
 }
 
-async function policyFor(objects: Objects, { metadata, spec }: VirtualMachineInstance) {
+export async function policyFor(objects: Objects, { metadata, spec }: VirtualMachineInstance) {
   const [policies, namespace] = await Promise.all([all(objects, migrationPolicies), objects.find(namespaces, { name: metadata!.namespace })]);
   return resolvePolicy({
     policies,
@@ -104,7 +104,7 @@ async function policyFor(objects: Objects, { metadata, spec }: VirtualMachineIns
 const loadIn = (inspected: Answer<MachineInspection>): Inspected | undefined =>
   "known" in inspected ? { residentBytes: inspected.known.residentBytes, dirtyBytesPerSecond: inspected.known.dirtyBytesPerSecond } : undefined;
 
-async function all<T extends Resource>(objects: Objects, kind: Kind<T>, options: ListOptions = {}): Promise<T[]> {
+export async function all<T extends Resource>(objects: Objects, kind: Kind<T>, options: ListOptions = {}): Promise<T[]> {
   const items: T[] = [];
   for (let pageToken = ""; ; ) {
     const page = await objects.list(kind, { ...options, pageSize: 500, pageToken });

@@ -8,6 +8,7 @@ import { isDraining } from "../../lib/drain/record.ts";
 import { booked, takeSnapshot } from "../../lib/preflight/candidate.ts";
 import type { Snapshot } from "../../lib/preflight/candidate.ts";
 import type { Context } from "../context.ts";
+import { occupiedOn } from "../migration/observe.ts";
 import { isOpen } from "../migration/story.ts";
 import { keyOf } from "../objects.ts";
 import type { Instance, NodeRecord } from "../objects.ts";
@@ -44,7 +45,7 @@ function evidenceOf(held: DrainItemProgress, before: Before, drained: Drained): 
   const latest = latestAttempt(mine, held, drain);
   const item = latest ? { ...held, migration: latest.migration.metadata.name, attempts: latest.number } : held;
   const subject = `drain/${drain.uid}/${held.uid}`;
-  const target = once(() => (instance ? targetOf(instance, roomBehind(before, drained), { node, preferred: () => held.targetNode }) : { target: undefined, why: "" }));
+  const target = once(() => (instance ? targetOf(instance, roomBehind(before, drained), { ...around(drained), preferred: () => held.targetNode }) : { target: undefined, why: "" }));
   return {
     item,
     node,
@@ -85,6 +86,7 @@ function around({ node, context }: Drained): Around {
       return machine && owns(machine, instance as Instance) ? machine.spec.runStrategy : undefined;
     },
     stopAllowed: () => false,
+    occupied: (instance, target) => occupiedOn(instance as Instance, target.metadata?.name ?? "", context),
   };
 }
 

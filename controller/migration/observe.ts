@@ -78,10 +78,11 @@ function targetFor(migration: Migration, instance: Instance, context: Context): 
   });
 }
 
-type Going = { context: Context; targetNode: string | undefined };
+type Known = Pick<Context, "caches" | "limits">;
+type Going = { context: Known; targetNode: string | undefined };
 
 /** The limit for the whole is never below twice what the move is expected to take, by what the rest of the options allow. */
-function optionsFor({ metadata, spec }: Migration, instance: Instance | undefined, { context, targetNode }: Going): MigrationOptions {
+export function optionsFor({ metadata, spec }: Migration, instance: Instance | undefined, { context, targetNode }: Going): MigrationOptions {
   const { caches, limits } = context;
   const question = {
     policies: caches.policies.list(),
@@ -97,7 +98,7 @@ function optionsFor({ metadata, spec }: Migration, instance: Instance | undefine
   return converges ? resolvePolicy({ ...question, forecastMs: durationMs }).options : options;
 }
 
-function forecastFor(instance: Instance, targetNode: string, { options, context }: { options: MigrationOptions; context: Context }): MigrationForecast {
+function forecastFor(instance: Instance, targetNode: string, { options, context }: { options: MigrationOptions; context: Known }): MigrationForecast {
   return forecastMove({
     instance, targetNode, options,
     diskBytes: sentAlong(instance, targetNode, context),
@@ -106,11 +107,11 @@ function forecastFor(instance: Instance, targetNode: string, { options, context 
 }
 
 /** Bytes of the disks that the two nodes do not share. */
-function sentAlong({ spec, status }: Instance, targetNode: string | undefined, { caches: { nodes } }: Context): number {
+function sentAlong({ spec, status }: Instance, targetNode: string | undefined, { caches: { nodes } }: Known): number {
   return copiedBytes(spec, { source: nodes.get(status.nodeName)?.status.report, target: nodes.get(targetNode ?? "")?.status.report });
 }
 
-function occupiedOn(instance: Instance, node: string, { caches }: Context): string[] {
+export function occupiedOn(instance: Instance, node: string, { caches }: Context): string[] {
   const [source, target] = [caches.nodes.get(instance.status.nodeName), caches.nodes.get(node)];
   if (!target) return [];
   const find = (name: string) => caches.volumes.get(name);

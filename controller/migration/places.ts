@@ -1,29 +1,33 @@
 /** Everybody's place in the queue, counted when somebody asks after a change that can have moved anyone. */
 import type { Clock } from "../../lib/clock.ts";
 import { sameMessage } from "../../lib/same.ts";
+import type { Config } from "../config.ts";
 import type { Caches } from "../context.ts";
 import type { Instance, Migration } from "../objects.ts";
 import { Durations, expectedStarts, leftMs } from "./expected.ts";
+import { optionsFor } from "./observe.ts";
 import { places, shownPlace, Taken } from "./queue.ts";
-import type { Hold, Limits, Place, Use, Waiting } from "./queue.ts";
+import type { Hold, Place, Use, Waiting } from "./queue.ts";
 import { hasEnded, instanceKeyOf, isWaiting } from "./story.ts";
 
 const FREE: Place = { place: 0 };
 
 export class Places {
   readonly #caches: Caches;
-  readonly #limits: Limits;
+  readonly #limits: Config["migrations"];
   readonly #clock: Clock;
   readonly #durations = new Durations();
   #places: ReadonlyMap<string, Place> | undefined;
   #starts: ReadonlyMap<string, number> | undefined;
 
   /** Follows the caches from their first object on. */
-  constructor(caches: Caches, limits: Limits, clock: Clock) {
+  constructor(caches: Caches, limits: Config["migrations"], clock: Clock) {
     this.#caches = caches;
     this.#limits = limits;
     this.#clock = clock;
-    const { migrations, instances } = caches;
+    const { migrations, instances, policies, namespaces } = caches;
+    policies.onChange(() => this.#forget());
+    namespaces.onChange(() => this.#forget());
     migrations.onChange(({ before, after }) => {
       this.#forget();
       if (after && hasEnded(after.status.phase) && !(before && hasEnded(before.status.phase))) this.#durations.learn(after);
@@ -77,11 +81,11 @@ export class Places {
   }
 
   #foresee(): ReadonlyMap<string, number> {
-    const durationMs = this.#durations.typicalMs;
+    const durationOf = (migration: Migration | undefined) => migration?.status.forecast?.durationMs ?? this.#durations.typicalMs;
     const nowMs = this.#clock.now().getTime();
     const record = ({ metadata, status }: Instance) => this.#caches.migrations.get(`${metadata.namespace}/${status.migration?.name ?? ""}`);
-    const moving = this.#moving().map((instance) => ({ ...useOf(instance), leftMs: leftMs(record(instance), { durationMs, nowMs }) }));
-    const waiting = this.#waiting().map((one) => ({ ...this.#waitingOf(one), durationMs }));
+    const moving = this.#moving().map((instance) => ({ ...useOf(instance), leftMs: leftMs(record(instance), { durationMs: durationOf(record(instance)), nowMs }) }));
+    const waiting = this.#waiting().map((one) => ({ ...this.#waitingOf(one), durationMs: durationOf(one) }));
     return expectedStarts(waiting, { moving, limits: this.#limits });
   }
 
@@ -97,9 +101,11 @@ export class Places {
   }
 
   #waitingOf(migration: Migration): Waiting {
-    const { targetNode, bandwidthMibPerSecond } = migration.spec;
-    const sourceNode = this.#caches.instances.get(instanceKeyOf(migration))?.status.nodeName ?? "";
-    return { migration, sourceNode, targetNode, mibPerSecond: bandwidthMibPerSecond };
+    const instance = this.#caches.instances.get(instanceKeyOf(migration));
+    // What policies allow is asked for each look at the queue, and matters only where links have a budget.
+    const budget = this.#limits.linkMibPerSecond !== undefined;
+    const mibPerSecond = budget ? optionsFor(migration, instance, { context: { caches: this.#caches, limits: { migrations: this.#limits } }, targetNode: undefined }).bandwidthMibPerSecond : 0;
+    return { migration, sourceNode: instance?.status.nodeName ?? "", targetNode: migration.spec.targetNode, mibPerSecond };
   }
 }
 

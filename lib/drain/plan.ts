@@ -31,6 +31,8 @@ export type Around = {
   stopAllowed: (instance: Instance) => boolean;
   /** Nobody sees the plan before it is carried out, so that it may name no stops. */
   unseen?: boolean;
+  /** Images that the machine would bring along and that others have at the node already. */
+  occupied?: (instance: Instance, node: Node) => string[];
   /** A target that is kept as long as it will do. */
   preferred?: (instance: Instance) => string | undefined;
 };
@@ -113,9 +115,12 @@ function evicted(instance: Instance, snapshot: Snapshot, around: Around): Decide
 export function targetOf(
   instance: Instance,
   snapshot: Snapshot,
-  { node, preferred }: Pick<Around, "node" | "preferred">,
+  { node, preferred, occupied }: Pick<Around, "node" | "preferred" | "occupied">,
 ): { target: string | undefined; why: string } {
-  const wanted = { instance: instance.spec!, hardware: instance.status?.hardware, demand: demandOf(instance.spec), purpose: "migrate" as const, sourceNode: node };
+  const wanted = {
+    instance: instance.spec!, hardware: instance.status?.hardware, demand: demandOf(instance.spec), purpose: "migrate" as const, sourceNode: node,
+    ...(occupied && { occupied: (target: Node) => occupied(instance, target) }),
+  };
   const kept = preferred?.(instance);
   const same = kept ? choose(snapshot, { ...wanted, targetNode: kept }, { patient: true }).chosen : undefined;
   if (same) return { target: same.name, why: "" };
@@ -151,4 +156,14 @@ const DIGEST_LENGTH = 16;
 function digestOf(node: Node, items: readonly DrainPlanItem[]): string {
   const parts = items.map(({ uid, action, targetNode }) => `${uid} ${action} ${targetNode}`).toSorted();
   return createHash("sha256").update([node.metadata?.uid, ...parts].join("\n")).digest("hex").slice(0, DIGEST_LENGTH);
+}
+
+/** Until all have ended, so many at once, each begun as soon as there is a slot. */
+export function together(durationsMs: readonly number[], slots: number): number {
+  const free = Array.from({ length: slots }, () => 0);
+  for (const duration of durationsMs) {
+    const next = free.indexOf(Math.min(...free));
+    free[next] = free[next]! + duration;
+  }
+  return Math.max(0, ...free);
 }

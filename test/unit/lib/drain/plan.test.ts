@@ -7,7 +7,7 @@ import { DrainAction, DrainReason, NodeSessionState } from "../../../../gen/drov
 import { RunStrategy } from "../../../../gen/drover/v1/virtual_machine.ts";
 import { InstanceMigration, Phase, VirtualMachineInstance, VirtualMachineInstanceStatus } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { capacityOf, demandOf } from "../../../../lib/capacity.ts";
-import { planDrain } from "../../../../lib/drain/plan.ts";
+import { planDrain, together } from "../../../../lib/drain/plan.ts";
 import type { Around, OpenMigration } from "../../../../lib/drain/plan.ts";
 import { takeSnapshot } from "../../../../lib/preflight/candidate.ts";
 import { loadsOf } from "../../../../lib/preflight/load.ts";
@@ -100,6 +100,12 @@ describe("the plan of a drain", () => {
         assert.ok(came.reduce((sum, bytes) => sum + bytes, 0) <= capacityOf(aNode(node)).memoryBytes);
       }
     }), { numRuns: 200 });
+  });
+
+  it("takes as long as its moves do, two at once", () => {
+    assert.equal(together([], 2), 0);
+    assert.equal(together([30, 10, 10, 10], 2), 30);
+    assert.equal(together([10, 10, 30], 2), 40);
   });
 
   it("has one id for one plan, in whatever order the machines come, and another for another", () => {
