@@ -20,6 +20,7 @@ import type { Vault } from "./records/vault.ts";
 import { loadSchema } from "./schema.ts";
 import type { ServerParts } from "./server.ts";
 import type { TableParts } from "./services/table.ts";
+import { SeenPlans } from "./services/drain.ts";
 import { NodeCertificates } from "./services/node-certificates.ts";
 import { Assignments } from "./sessions/assignments.ts";
 import { NodeIdentities, notStanding } from "./sessions/node-identities.ts";
@@ -95,7 +96,7 @@ export async function assemble(options: AssemblyOptions): Promise<Assembly> {
   return {
     parts: {
       objects, rights, store, schema, clock, random, log, stopping: signal, sessions, identities, assignments, tunnels, tombstones,
-      recorder, issuer: authority, ...(certificates && { certificates }),
+      recorder, plans: new SeenPlans(), issuer: authority, ...(certificates && { certificates }),
     },
     server: { schema, rules, clock, random, log, authorizer: rights, recorder },
     stop,

@@ -28,15 +28,14 @@ import { runOf } from "../subresources/power.ts";
 import { all, policyFor } from "./migration-check.ts";
 
 type Verbs = Pick<NodeServiceImplementation<WithCall>, "planDrain" | "drainNode">;
-export type DrainParts = { objects: Objects; assignments: Pick<Assignments, "all">; rights: Pick<Authorizer, "decide">; clock: Clock; random: Random };
+export type DrainParts = { objects: Objects; assignments: Pick<Assignments, "all">; rights: Pick<Authorizer, "decide">; plans: SeenPlans; clock: Clock; random: Random };
 
 export function drainVerbs(parts: DrainParts): Verbs {
-  const { objects, clock, random } = parts;
-  const seen = new SeenPlans();
+  const { objects, plans, clock, random } = parts;
   return {
     async planDrain(request) {
       const plan = await planFor(parts, request);
-      seen.remember(plan);
+      plans.remember(plan);
       return { plan };
     },
     async drainNode(request, { call }) {
@@ -45,7 +44,7 @@ export function drainVerbs(parts: DrainParts): Verbs {
       const plan = await planFor(parts, request);
       await mayStop(parts, plan, call);
       const { name, planId } = request;
-      const drain = { plan, planId, uid: random.uuid(), subject: call.caller.subject, now: clock.now(), seen: seen.recall(planId) };
+      const drain = { plan, planId, uid: random.uuid(), subject: call.caller.subject, now: clock.now(), seen: plans.recall(planId) };
       return { node: await objects.change(nodes, { name }, (node) => drained(node, drain), call) };
     },
   };
@@ -108,8 +107,8 @@ async function mayStop({ rights }: DrainParts, { items }: DrainPlan, { caller }:
 
 const REMEMBERED_MAX = 64;
 
-/** The latest plans that were shown, so that a refused drain can say what has changed since. Losing one loses that alone. */
-class SeenPlans {
+/** The latest plans that were shown, by whichever listener, so that a refused drain can say what has changed since. Losing one loses that alone. */
+export class SeenPlans {
   readonly #plans = new Map<string, DrainPlan>();
 
   remember(plan: DrainPlan): void {

@@ -24,6 +24,7 @@ import type { Tombstones } from "../sessions/tombstones.ts";
 import type { Tunnels } from "../sessions/tunnels.ts";
 import { type AuditParts, auditService } from "./audit.ts";
 import { type AuthParts, authService } from "./auth.ts";
+import type { SeenPlans } from "./drain.ts";
 import { enrolmentService } from "./enrolment.ts";
 import { controlEvents, eventRecords } from "./event.ts";
 import { leadershipService } from "./leadership.ts";
@@ -50,6 +51,7 @@ export type TableParts = ServiceParts & AuthParts & AuditParts & {
   assignments: Assignments;
   tunnels: Tunnels;
   tombstones: Tombstones;
+  plans: SeenPlans;
 };
 
 /** For users, local administrators and the controller. */

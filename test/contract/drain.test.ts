@@ -73,7 +73,10 @@ describe("draining a node, by the API", function () {
   it("refuses a plan that is not that of now, and says what has changed", async () => {
     const unknown = await refusal(drain({ planId: "0123456789abcdef" }));
     assert.deepEqual([unknown.code, unknown.reason, unknown.preconditions], ["FAILED_PRECONDITION", "PLAN_CHANGED", ["PLAN_CHANGED"]]);
-    const { id } = await plan({ allowStop: ["kept"] });
+    // Shown on one listener and asked for on the other.
+    const root = await server.as("root", []);
+    await server.admin.bindings.createRoleBinding({ ...ONCE, roleBinding: binding("root", { role: "admin", subjects: [user("root")] }) });
+    const { id } = (await root.nodes.planDrain({ name: "a", ...ANY, allowStop: ["kept"] })).plan!;
     assert.match((await refusal(drain({ planId: id }))).message, /default\/kept: blocked instead of stop/);
     assert.equal((await node()).spec!.unschedulable, false);
   });
