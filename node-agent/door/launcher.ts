@@ -18,6 +18,8 @@ const PROGRAM = fileURLToPath(new URL("./main.ts", import.meta.url));
 const SMALL = ["--max-semi-space-size=1", "--max-old-space-size=64"];
 const START_MS = 15_000;
 const SPARE_MS = 600_000;
+/** By then the end of the migration before has been recorded and told; a program that starts would hold that up. */
+const SPARE_AFTER_MS = 1_000;
 
 type Kind = Grant["kind"];
 
@@ -33,6 +35,7 @@ export class Launcher {
   readonly #waiting = new Map<string, ChildProcess>();
   /** For the next migration: they seldom come alone. */
   #spare: ChildProcess | undefined;
+  #spareBegins: Timer | undefined;
   #spareEnds: Timer | undefined;
 
   constructor(stateDirectory: string, clock: Clock) {
@@ -43,31 +46,39 @@ export class Launcher {
   /** Processes for grants that are to come, and no others. */
   expect(expected: readonly { kind: Kind; uid: string }[]): void {
     const keys = new Set(expected.map(({ kind, uid }) => keyOf(kind, uid)));
+    if (keys.size > 0) this.#spareBegins?.cancel();
     for (const [key, child] of this.#waiting) {
       if (keys.has(key)) continue;
       child.kill("SIGKILL");
       this.#waiting.delete(key);
     }
-    for (const key of keys) if (!this.#waiting.has(key)) this.#waiting.set(key, this.#takeSpare() ?? this.#spawn());
+    for (const { kind, uid } of expected) {
+      const key = keyOf(kind, uid);
+      if (!this.#waiting.has(key)) this.#waiting.set(key, this.#takeSpare() ?? this.#spawn(kind));
+    }
   }
 
   /** A migration is over: its like may follow. */
   keepSpare(): void {
     this.#spareEnds?.cancel();
     this.#spareEnds = this.#clock.after(SPARE_MS, () => this.#takeSpare()?.kill("SIGKILL"));
-    if (!isAlive(this.#spare)) this.#spare = this.#spawn();
+    this.#spareBegins?.cancel();
+    this.#spareBegins = this.#clock.after(SPARE_AFTER_MS, () => {
+      if (!isAlive(this.#spare)) this.#spare = this.#spawn();
+    });
   }
 
   /** No process is left that has no grant. */
   close(): void {
     this.expect([]);
+    this.#spareBegins?.cancel();
     this.#spareEnds?.cancel();
     this.#takeSpare()?.kill("SIGKILL");
   }
 
   async launch(grant: Grant): Promise<Standing> {
     mkdirSync(dirname(grant.stateFile), { recursive: true, mode: 0o700 });
-    const child = this.#take(grant) ?? this.#takeSpare() ?? this.#spawn();
+    const child = this.#take(grant) ?? this.#takeSpare() ?? this.#spawn(grant.kind);
     using patience = deadline(this.#clock, START_MS);
     try {
       const word = await firstWord(child, grant, patience.signal);
@@ -94,9 +105,9 @@ export class Launcher {
     return isAlive(spare) ? spare : undefined;
   }
 
-  /** It has nothing of this process but where it writes its log. */
-  #spawn(): ChildProcess {
-    const child = spawn(process.execPath, [...SMALL, PROGRAM], {
+  /** It has nothing of this process but where it writes its log. What it is to be may be known already. */
+  #spawn(...kind: Kind[]): ChildProcess {
+    const child = spawn(process.execPath, [...SMALL, PROGRAM, ...kind], {
       cwd: "/",
       detached: true,
       env: { NODE_COMPILE_CACHE: join(this.#stateDirectory, "compile-cache") },

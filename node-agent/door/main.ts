@@ -9,9 +9,7 @@ import type { Socket } from "node:net";
 import { json } from "node:stream/consumers";
 import { systemClock } from "../../lib/clock.ts";
 import { writeKept } from "../kept-file.ts";
-import { Door } from "./door.ts";
 import type { DoorGrant, DoorWord, FirstWord, Grant, PassageGrant, Standing } from "./grant.ts";
-import { openPassage } from "./passage.ts";
 import { startTicksOf } from "./process-identity.ts";
 import { digestOf } from "./standing.ts";
 
@@ -20,10 +18,18 @@ const REFUSALS_MAX = 32;
 
 const clock = systemClock;
 
+/** A passage reads no XML, whose parser is a third of what a door loads. */
+const programs = { door: () => import("./door.ts"), passage: () => import("./passage.ts") };
+
 /** Everything that is made here is for root alone. */
 process.umask(0o077);
 // Whoever reads the agent's log may be gone before the migration is over.
 process.stderr.on("error", () => undefined);
+
+// Loaded while the grant is on its way; who is kept as a spare is not told what it will be.
+const [expected] = process.argv.slice(2);
+if (expected !== "passage") await programs.door();
+if (expected !== "door") await programs.passage();
 
 const grant = await grantOrEnd();
 const remove = (...paths: string[]) => paths.forEach((path) => rmSync(path, { force: true }));
@@ -49,6 +55,7 @@ async function door(grant: DoorGrant): Promise<void> {
   const words: DoorWord[] = [];
   const listeners = new Set<Socket>();
   remove(controlSocket);
+  const { Door } = await programs.door();
   const opened = await Door.open(grant, clock, {
     refused(refused) {
       if (words.length >= REFUSALS_MAX) return;
@@ -75,6 +82,7 @@ async function door(grant: DoorGrant): Promise<void> {
 async function passage(grant: PassageGrant): Promise<void> {
   const { stateFile, socket } = grant;
   remove(socket);
+  const { openPassage } = await programs.passage();
   const opened = await openPassage(grant, clock, () => {
     remove(stateFile, socket);
     process.exit(0);

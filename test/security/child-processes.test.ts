@@ -7,7 +7,7 @@ import { runCommand } from "../../node-agent/storage/command.ts";
 const ROOT = join(import.meta.dirname, "../..");
 /** By the file that starts it; `command.ts` runs what others name, which the next list tells. */
 const STARTED = {
-  "node-agent/door/launcher.ts": ["spawn(process.execPath, [...SMALL, PROGRAM], {"],
+  "node-agent/door/launcher.ts": ["spawn(process.execPath, [...SMALL, PROGRAM, ...kind], {"],
   "node-agent/inventory/canary.ts": ["spawn(emulator, canaryArguments(guest), {"],
   "node-agent/libvirt/child-transport.ts": ["fork(path, [], {"],
   "node-agent/storage/command.ts": ["spawn(program, args, {"],
