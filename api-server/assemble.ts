@@ -29,6 +29,7 @@ import { Tombstones } from "./sessions/tombstones.ts";
 import { Tunnels } from "./sessions/tunnels.ts";
 import type { Store } from "./store/store.ts";
 import { fieldRules } from "./validate/field-rules.ts";
+import type { FieldRules } from "./validate/field-rules.ts";
 import type { Schema } from "./validate/schema.ts";
 
 export type AssemblyOptions = {
@@ -37,8 +38,9 @@ export type AssemblyOptions = {
   random: Random;
   log: Logger;
   leaseMs: number;
-  /** Reading it takes a moment, so that several servers of one process share it. */
+  /** Reading and compiling them takes a moment, so that several servers of one process share them. */
   schema?: Schema;
+  rules?: FieldRules;
   watchBacklogBytesMax?: number;
   /** Without one there are no certificates: no agents, and nobody joins. */
   authority?: Authority | undefined;
@@ -61,7 +63,7 @@ export async function assemble(options: AssemblyOptions): Promise<Assembly> {
   const stopping = new AbortController();
   const { signal } = stopping;
   const { schema = loadSchema() } = options;
-  const rules = fieldRules(schema);
+  const { rules = fieldRules(schema) } = options;
   const objects = new StoreObjects({ store, schema, rules, clock, random, stopping: signal, watchBacklogBytesMax, vault });
   await makeDefaultNamespace(objects, signal);
   const { rights, run } = await openRights({ objects, clock, log, signal });

@@ -37,9 +37,12 @@ together() {
   cat "$aside_words"
 }
 
-aside "unit, security and model tests" mocha 'test/unit/**/*.test.ts' 'test/security/**/*.test.ts' 'test/model/*.test.ts' 'test/*.test.ts'
+aside "unit, security and model tests" mocha 'test/unit/**/*.test.ts' 'test/security/**/*.test.ts' 'test/model/*.test.ts' 'test/sim/*.test.ts' 'test/*.test.ts'
 step "contract tests" mocha 'test/contract/**/*.test.ts'
 together
+
+# Limited by the processors alone, so nothing goes beside it.
+step "simulation" node test/sim/main.ts --seeds 300 --mutants
 
 aside "faults on real hosts" mocha --config test/lab/mocharc.json "${faults[@]}"
 step "tests on real hosts" mocha --config test/lab/mocharc.json "${faults[@]/#/--ignore=}" 'test/lab/*.test.ts'

@@ -2,11 +2,13 @@
 import { faultsAtEnd } from "./check/end.ts";
 import { hostChecks } from "./check/hosts.ts";
 import { Mirror } from "./check/mirror.ts";
+import { Watching } from "./check/watching.ts";
 import { checkRecords } from "./check/records.ts";
 import { END_MS, HEAL_MS, CONVERGE_MS, NODES } from "./plan/plan.ts";
 import type { Plan } from "./plan/plan.ts";
 import { Fleet } from "./programs/fleet.ts";
 import { Story } from "./story/story.ts";
+import type { Acknowledged } from "./story/users.ts";
 import { World } from "./world/world.ts";
 
 export type Result = {
@@ -46,9 +48,11 @@ export async function simulate(plan: Plan, { keepAll = false } = {}): Promise<Re
   for (const { host } of fleet.places.values()) host.create(host.define(FOREIGN_XML(host.name)));
   story = new Story(fleet, mirror, plan);
   story.begin();
+  void new Watching(world, mirror, fleet.watcher).run();
   let events = 0;
   await world.runUntil(HEAL_MS + CONVERGE_MS, () => (events += 1));
   if (!world.broken) checkEnd(world, fleet, mirror);
+  if (!world.broken) checkKept(world, mirror, story.users.acknowledged);
   await world.runUntil(END_MS, () => (events += 1));
   return {
     seed: plan.seed, traceHash: world.traceHash(), events, lines: world.lines,
@@ -65,6 +69,16 @@ function checkEnd(world: World, fleet: Fleet, mirror: Mirror): void {
   if (first) world.fail(first.invariant, [first, ...others].map(({ message }) => message).join("; "));
   for (const { host } of fleet.places.values()) {
     if (host.up && host.boots === 1 && !host.domains().some(({ name }) => name === `foreign-${host.name}`)) world.fail("I14", `the foreign domain of ${host.name} is gone`);
+  }
+}
+
+/** I2: what was answered is there, in that version or a later one, unless it was deleted since. */
+function checkKept(world: World, mirror: Mirror, acknowledged: readonly Acknowledged[]): void {
+  const versions = new Map<string, number>();
+  for (const { key, revision } of mirror.log) versions.set(key, Number(revision.split(".").at(-1)));
+  for (const { name, resourceVersion } of acknowledged) {
+    const kept = versions.get(`virtualmachines/default/${name}`) ?? 0;
+    if (kept < Number(resourceVersion.split(".").at(-1))) world.fail("I2", `${name}: version ${resourceVersion} was answered, and ${kept} is the last one kept`);
   }
 }
 

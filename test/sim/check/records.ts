@@ -31,6 +31,9 @@ function epochs(world: World, mirror: Mirror): void {
     if (lastGrantedEpoch < known) world.fail("I4", `${name}: the last granted epoch falls from ${known} to ${lastGrantedEpoch}`);
     if (same && epoch < (before?.status?.epoch ?? 0)) world.fail("I4", `${name}: the epoch falls from ${before!.status!.epoch} to ${epoch}`);
     if (epoch > lastGrantedEpoch) world.fail("I4", `${name}: it stands at epoch ${epoch}, and ${lastGrantedEpoch} was the last one granted`);
+    const { claim, ownerReport } = after.status;
+    if (claim && claim.epoch !== epoch) world.fail("I4", `${name}: it stands at epoch ${epoch}, and is claimed at ${claim.epoch}`);
+    if (same && ownerReport && ownerReport.epoch < (before?.status?.ownerReport?.epoch ?? 0)) world.fail("I15", `${name}: a report of epoch ${ownerReport.epoch} stands over one of ${before!.status!.ownerReport!.epoch}`);
     const moved = same && before?.status?.nodeName !== nodeName && nodeName !== "" && before?.status?.claim !== undefined;
     if (moved && epoch <= (before?.status?.epoch ?? 0)) world.fail("I4", `${name}: it moves to ${nodeName} without a new epoch`);
     granted.set(machine, Math.max(known, lastGrantedEpoch));

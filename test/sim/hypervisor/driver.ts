@@ -66,7 +66,7 @@ export class SimDriver implements DriverProcess {
         operation, args: message.arguments,
         done: (outcome) => {
           if (CRITICAL.has(operation) && this.#isAlive && failpoints.passes(life, `node-agent.${operation}.after`)) return;
-          if ("value" in outcome) this.#say({ type: "result", id, value: structuredClone(outcome.value) });
+          if ("value" in outcome) this.#say({ type: "result", id, value: outcome.value });
           else this.#say({ type: "error", id, kind: outcome.error.kind, code: outcome.error.code, message: outcome.error.message });
         },
       });

@@ -35,12 +35,13 @@ export type Harm = (typeof CELLS)[Party][number];
 
 export type When =
   | { atMs: number }
-  /** The first time from `fromMs` on that the machine's migration is in that phase. */
-  | { machine: number; phase: MovePhase; fromMs: number; delayMs: number };
+  /** When that migration comes to the phase, if it does. */
+  | { move: number; phase: MovePhase; delayMs: number };
 
 export type Verb =
   | { verb: "start" | "stop" | "force-stop" | "restart" | "delete" | "guest-ends"; machine: number }
-  | { verb: "migrate"; machine: number; to: NodeName | "" }
+  /** Of the machine, or of the next one that runs. Its number is what else is planned for it. */
+  | { verb: "migrate"; machine: number; to: NodeName | ""; move: number }
   | { verb: "cancel"; machine: number }
   | { verb: "cordon" | "uncordon"; node: NodeName };
 export type Fault =
@@ -69,6 +70,8 @@ export const FENCE_MS = 20_000;
 
 const MACHINES = 7;
 const BEGIN_MS = 12_000;
+/** Of a migration for which nothing else is planned. */
+const SECOND = -1;
 const FAILPOINTS: Record<string, readonly string[]> = {
   "api-server": ["api-server.commit.before", "api-server.commit.after", "api-server.audit.before", "api-server.audit.after"],
   agent: [
@@ -105,17 +108,18 @@ function moves(chance: Chance): Step[] {
   return Array.from({ length: count }, (_, index) => {
     const atMs = BEGIN_MS + (index * (HEAL_MS - 50_000)) / count + chance.between(0, 12_000);
     const machine = chance.below(5);
-    const migrate: Step = { when: { atMs }, act: "verb", verb: { verb: "migrate", machine, to: chance.happens(0.5) ? "" : chance.pick(NODES) } };
-    const meets = Array.from({ length: chance.pick([0, 1, 1, 1, 2, 3]) }, () => meeting(chance, machine, atMs));
+    const migrate: Step = { when: { atMs }, act: "verb", verb: { verb: "migrate", machine, to: chance.happens(0.7) ? "" : chance.pick(NODES), move: index } };
+    const meets = Array.from({ length: chance.pick([0, 1, 1, 1, 2, 3]) }, () => meeting(chance, machine, index));
     return [migrate, ...meets];
   }).flat();
 }
 
-function meeting(chance: Chance, machine: number, fromMs: number): Step {
-  const when: When = { machine, phase: chance.pick(PHASES), fromMs, delayMs: chance.pick([0, 0, 5, 50, 400, 2_500]) };
+/** What a verb is about is the machine that the migration came to be of. */
+function meeting(chance: Chance, machine: number, move: number): Step {
+  const when: When = { move, phase: chance.pick(PHASES), delayMs: chance.pick([0, 0, 5, 50, 400, 2_500]) };
   if (chance.happens(0.3)) {
-    const verb = chance.pick(["cancel", "cancel", "stop", "force-stop", "restart", "delete", "migrate", "guest-ends"] as const);
-    return { when, act: "verb", verb: verb === "migrate" ? { verb, machine, to: chance.pick(NODES) } : { verb, machine } };
+    const verb = chance.pick(["cancel", "cancel", "cancel", "stop", "force-stop", "restart", "delete", "migrate", "guest-ends"] as const);
+    return { when, act: "verb", verb: verb === "migrate" ? { verb, machine, to: chance.pick(NODES), move: SECOND } : { verb, machine } };
   }
   return { when, act: "fault", fault: faultOf(chance) };
 }

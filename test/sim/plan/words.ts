@@ -4,11 +4,12 @@ import type { Fault, Step, Verb, When } from "./plan.ts";
 export const tellStep = (step: Step): string => `${tellWhen(step.when)} ${step.act === "verb" ? tellVerb(step.verb) : tellFault(step.fault)}`;
 
 const tellWhen = (when: When): string =>
-  "atMs" in when ? `at ${(when.atMs / 1_000).toFixed(1)} s` : `after ${(when.fromMs / 1_000).toFixed(1)} s, ${when.delayMs} ms after m${when.machine} is ${when.phase}:`;
+  "atMs" in when ? `at ${(when.atMs / 1_000).toFixed(1)} s` : `${when.delayMs} ms after migration ${when.move} is ${when.phase}:`;
 
 function tellVerb(verb: Verb): string {
   if ("node" in verb) return `${verb.verb} ${verb.node}`;
-  return `${verb.verb} m${verb.machine}${verb.verb === "migrate" && verb.to ? ` to ${verb.to}` : ""}`;
+  if (verb.verb !== "migrate") return `${verb.verb} m${verb.machine}`;
+  return `migrate m${verb.machine}${verb.to && ` to ${verb.to}`} (migration ${verb.move})`;
 }
 
 function tellFault(fault: Fault): string {

@@ -7,6 +7,7 @@ import { loadSchema } from "../../../api-server/schema.ts";
 import { wire } from "../../../api-server/server.ts";
 import type { Listener, Wiring } from "../../../api-server/server.ts";
 import { agentServices, publicServices } from "../../../api-server/services/table.ts";
+import { fieldRules } from "../../../api-server/validate/field-rules.ts";
 import { runController } from "../../../controller/controller.ts";
 import { AddressProbe, ProbeOutcome } from "../../../gen/drover/agent/v1/agent.ts";
 import { KvmState } from "../../../gen/drover/v1/node.ts";
@@ -38,6 +39,7 @@ const KEEPALIVE_MS = { agent: 8_000, controller: 30_000, user: 30_000 };
 const STARTS_MS = { server: 300, controller: 300, agent: 400 };
 
 const schema = loadSchema();
+const rules = fieldRules(schema);
 
 /** One host with its agent. */
 export type Place = { host: SimHost; files: HostFiles; nodeUid: string; nodeRecordUid: string; agent: Life | undefined; drivers: SimDrivers | undefined };
@@ -52,6 +54,7 @@ export class Fleet {
   readonly places = new Map<string, Place>();
   readonly links = new Set<string>();
   readonly users: Connection;
+  readonly watcher: Connection;
   disk: Disk = SOUND;
   calm = false;
   server: Life | undefined;
@@ -74,6 +77,7 @@ export class Fleet {
       const nodeUid = world.chance(`node/${name}`).uuid();
       this.places.set(name, { host, files: new HostFiles(), nodeUid, nodeRecordUid: "", agent: undefined, drivers: undefined });
     }
+    this.watcher = simConnection({ network: this.network, life: this.#life("watcher"), listener: "unix", peer: { kind: "none" }, keepaliveMs: KEEPALIVE_MS.user });
     this.users = simConnection({ network: this.network, life: this.#life("user"), listener: "unix", peer: { kind: "none" }, keepaliveMs: KEEPALIVE_MS.user });
   }
 
@@ -174,7 +178,7 @@ export class Fleet {
   async #serve(life: Life): Promise<void> {
     const { clock, random, log } = life;
     const store = new SimStore({ life, durable: this.durable, disk: () => this.disk, failpoints: this.failpoints, chance: this.world.chance(`store/${this.#lives}`) });
-    const { parts, server } = await assemble({ store, clock, random, log, leaseMs: LEASE_MS, schema });
+    const { parts, server } = await assemble({ store, clock, random, log, leaseMs: LEASE_MS, schema, rules });
     const budgets = new CallBudgets(clock, BUDGETS);
     const connections: Wiring["connections"] = { identifying: (callerOf) => async (context) => callerOf(context), requireRoom: () => undefined, cut: () => undefined };
     const { callerOf } = new Authenticator({ config: { oidc: [] }, rights: parts.rights, clock, log });

@@ -1,17 +1,17 @@
 /** Lets a plan happen to a fleet: at its times, or when a machine's migration is where the plan waits for it. */
-import { MigrationSourceState, MigrationTargetState } from "../../../gen/drover/v1/virtual_machine_instance.ts";
+import { MigrationSourceState, MigrationTargetState, Phase } from "../../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceMigration } from "../../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Mirror } from "../check/mirror.ts";
 import { involvedOf } from "../check/mirror.ts";
 import type { SimHost } from "../hypervisor/host.ts";
 import { FENCE_MS, HEAL_MS, NODES } from "../plan/plan.ts";
-import type { Fault, MovePhase, NodeName, Plan, Step } from "../plan/plan.ts";
+import type { Fault, MovePhase, NodeName, Plan, Step, Verb } from "../plan/plan.ts";
 import { tellStep } from "../plan/words.ts";
 import type { Fleet } from "../programs/fleet.ts";
 import { Harms } from "./harms.ts";
 import { Users } from "./users.ts";
 
-type Waiting = { step: Step; machine: number; phase: MovePhase; fromMs: number; delayMs: number };
+type Waiting = { step: Step; move: number; phase: MovePhase; delayMs: number };
 type Parties = { source: NodeName; target: NodeName };
 
 export class Story {
@@ -23,6 +23,8 @@ export class Story {
   readonly #plan: Plan;
   readonly #harms: Harms;
   #waiting: Waiting[] = [];
+  /** Which machine each migration came to be of. */
+  readonly #moved = new Map<number, string>();
 
   constructor(fleet: Fleet, mirror: Mirror, plan: Plan) {
     this.#fleet = fleet;
@@ -66,7 +68,7 @@ export class Story {
   #reached(name: string, phase: MovePhase, { sourceNode, targetNode }: InstanceMigration): void {
     const { world } = this.#fleet;
     const parties = { source: sourceNode as NodeName, target: targetNode as NodeName };
-    const due = this.#waiting.filter((one) => `m${one.machine}` === name && one.phase === phase && world.nowMs >= one.fromMs);
+    const due = this.#waiting.filter((one) => this.#moved.get(one.move) === name && one.phase === phase);
     this.#waiting = this.#waiting.filter((one) => !due.includes(one));
     for (const { step, delayMs } of due) world.after(delayMs, () => this.#carryOut(step, { name, phase, parties }));
   }
@@ -75,9 +77,21 @@ export class Story {
     const { world } = this.#fleet;
     if (world.nowMs >= HEAL_MS) return;
     world.note(`* ${tellStep(step)}`);
-    if (step.act === "verb") return void this.users.wish(step.verb);
+    if (step.act === "verb") return void this.users.wish(this.#meant(step.verb, at?.name));
     if (step.fault.party === "failpoint") return this.#fleet.failpoints.arm(step.fault);
     this.#strike(step.fault, at);
+  }
+
+  /** A migration wants a machine that runs; what meets it is about that one. */
+  #meant(verb: Verb, name: string | undefined): Verb {
+    if (!("machine" in verb)) return verb;
+    if (name !== undefined) return { ...verb, machine: Number(name.slice(1)) };
+    if (verb.verb !== "migrate") return verb;
+    const count = this.#plan.machines.length;
+    const order = Array.from({ length: count }, (_, index) => (verb.machine + index) % count);
+    const machine = order.find((index) => this.#mirror.instances.objects.get(`m${index}`)?.status?.phase === Phase.RUNNING) ?? verb.machine;
+    this.#moved.set(verb.move, `m${machine}`);
+    return { ...verb, machine };
   }
 
   #strike(fault: Exclude<Fault, { party: "failpoint" }>, at?: { name: string; phase: MovePhase; parties: Parties }): void {

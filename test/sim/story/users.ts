@@ -8,18 +8,20 @@ import {
 } from "../../../gen/drover/v1/virtual_machine.ts";
 import type { Mirror } from "../check/mirror.ts";
 import { involvedOf } from "../check/mirror.ts";
+import { HEAL_MS } from "../plan/plan.ts";
 import type { MachinePlan, Verb } from "../plan/plan.ts";
 import { POOL } from "../programs/host-files.ts";
 import type { Fleet } from "../programs/fleet.ts";
 
 const AGAIN_MS = 700;
+const ANEW_MS = 3_000;
 const PATIENCE_MS = 40_000;
 /** Codes after which nobody knows, or nothing was done: the same request is said again. */
 const AGAIN: ReadonlySet<Status> = new Set([Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED, Status.INTERNAL, Status.CANCELLED, Status.ABORTED]);
 const NAMESPACE = "default";
 
 /** What was answered OK, and so must be kept: by name of the machine, the newest version that an answer showed. */
-export type Acknowledged = { name: string; resourceVersion: string; gone: boolean };
+export type Acknowledged = { name: string; resourceVersion: string };
 
 export class Users {
   readonly acknowledged: Acknowledged[] = [];
@@ -30,6 +32,7 @@ export class Users {
   readonly #machines;
   readonly #migrations;
   readonly #nodes;
+  readonly #plans = new Map<string, MachinePlan>();
   #requests = 0;
 
   constructor(fleet: Fleet, mirror: Mirror) {
@@ -45,7 +48,9 @@ export class Users {
     return answer?.node?.metadata?.uid ?? "";
   }
 
-  async createMachine({ name, strategy, image }: MachinePlan): Promise<void> {
+  async createMachine(machine: MachinePlan): Promise<void> {
+    const { name, strategy, image } = machine;
+    this.#plans.set(name, machine);
     const virtualMachine = VirtualMachine.create({
       metadata: { name },
       spec: {
@@ -77,7 +82,7 @@ export class Users {
       case "restart":
         return this.#keep(await this.#insist(`restart ${name}`, (requestId) => this.#machines.restartVirtualMachine(RestartVirtualMachineRequest.create({ ...named, requestId }))));
       case "delete":
-        return void (await this.#insist(`delete ${name}`, (requestId) => this.#machines.deleteVirtualMachine(DeleteVirtualMachineRequest.create({ ...named, requestId }))));
+        return this.#makeAnew(name, await this.#insist(`delete ${name}`, (requestId) => this.#machines.deleteVirtualMachine(DeleteVirtualMachineRequest.create({ ...named, requestId }))));
       case "migrate":
         return void (await this.#insist(`migrate ${name} ${verb.to}`, (requestId) => this.#machines.migrateVirtualMachine(MigrateVirtualMachineRequest.create({ ...named, targetNode: verb.to, requestId }))));
       case "cancel":
@@ -108,6 +113,15 @@ export class Users {
     if (last) await this.#insist(`cancel ${last}`, (requestId) => this.#migrations.cancelMigration(CancelMigrationRequest.create({ namespace: NAMESPACE, name: last, requestId })));
   }
 
+  /** A machine of the same name takes the place of one that is gone. */
+  async #makeAnew(name: string, deleted: unknown): Promise<void> {
+    const plan = this.#plans.get(name);
+    if (!plan || !deleted) return;
+    for (let looks = 0; this.#mirror.machines.objects.has(name) && looks < 30; looks += 1) await this.#pause(1_000);
+    await this.#pause(ANEW_MS);
+    if (this.#fleet.world.nowMs < HEAL_MS) await this.createMachine(plan);
+  }
+
   /** From inside: nobody asked Drover. */
   async #guestEnds(name: string): Promise<void> {
     const uuid = involvedOf(this.#mirror, name);
@@ -116,7 +130,7 @@ export class Users {
 
   #keep(answer: { virtualMachine?: VirtualMachine | undefined } | undefined): void {
     const metadata = answer?.virtualMachine?.metadata;
-    if (metadata) this.acknowledged.push({ name: metadata.name, resourceVersion: metadata.resourceVersion, gone: false });
+    if (metadata) this.acknowledged.push({ name: metadata.name, resourceVersion: metadata.resourceVersion });
   }
 
   /** Undefined when it was refused, or nobody answered for too long. */
