@@ -26,6 +26,7 @@ import { Assignments } from "./sessions/assignments.ts";
 import { NodeIdentities, notStanding } from "./sessions/node-identities.ts";
 import { NodeSessions } from "./sessions/node-sessions.ts";
 import { Tombstones } from "./sessions/tombstones.ts";
+import { LiveProgress } from "./sessions/live-progress.ts";
 import { Tunnels } from "./sessions/tunnels.ts";
 import type { Store } from "./store/store.ts";
 import { fieldRules } from "./validate/field-rules.ts";
@@ -98,7 +99,7 @@ export async function assemble(options: AssemblyOptions): Promise<Assembly> {
   return {
     parts: {
       objects, rights, store, schema, clock, random, log, stopping: signal, sessions, identities, assignments, tunnels, tombstones,
-      recorder, plans: new SeenPlans(), issuer: authority, ...(certificates && { certificates }),
+      recorder, plans: new SeenPlans(), live: new LiveProgress(), issuer: authority, ...(certificates && { certificates }),
     },
     server: { schema, rules, clock, random, log, authorizer: rights, recorder },
     stop,

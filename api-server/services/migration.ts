@@ -11,10 +11,12 @@ import type { Caller, WithCall } from "../objects.ts";
 import { crud } from "./crud.ts";
 import { admitMigration } from "./migration-admission.ts";
 import type { AdmissionParts } from "./migration-admission.ts";
+import type { LiveProgress } from "../sessions/live-progress.ts";
 import { checkMigrationEnded } from "./deletion.ts";
+import { withLiveProgress } from "./live-watch.ts";
 import type { ServiceParts } from "./service.ts";
 
-export function migrationRecords(parts: ServiceParts & AdmissionParts) {
+export function migrationRecords(parts: ServiceParts & AdmissionParts & { live: LiveProgress }) {
   const records = crud(migrations, parts);
   return {
     async createVirtualMachineInstanceMigration({ migration }: CreateVirtualMachineInstanceMigrationRequest, { call }: WithCall) {
@@ -33,8 +35,11 @@ export function migrationRecords(parts: ServiceParts & AdmissionParts) {
       return { ...page, migrations: items };
     },
 
-    watchVirtualMachineInstanceMigrations: (request: WatchVirtualMachineInstanceMigrationsRequest, { call }: WithCall) =>
-      records.watch(request, call, (migration, reason) => ({ migration, reason })),
+    watchVirtualMachineInstanceMigrations(request: WatchVirtualMachineInstanceMigrationsRequest, { call }: WithCall) {
+      const messages = records.watch(request, call, (migration, reason) => ({ migration, reason }));
+      // The controller decides nothing by figures.
+      return call.caller.role === "control-plane" ? messages : withLiveProgress(messages, parts.live);
+    },
 
     updateVirtualMachineInstanceMigrationStatus: async (request: UpdateVirtualMachineInstanceMigrationStatusRequest, { call }: WithCall) => ({
       migration: await records.updateStatus(request.migration, call),

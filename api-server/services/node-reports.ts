@@ -12,6 +12,7 @@ import { nodes } from "../kinds/node.ts";
 import { virtualMachineInstances } from "../kinds/virtual-machine-instance.ts";
 import type { Call, Objects } from "../objects.ts";
 import type { NodeSessions } from "../sessions/node-sessions.ts";
+import type { LiveProgress } from "../sessions/live-progress.ts";
 import type { ProgressPace } from "../sessions/progress-pace.ts";
 import { mergeSourceReport, mergeTargetReport } from "../subresources/migration-report.ts";
 import { beyondCaps, mergeNodeReport } from "../subresources/node.ts";
@@ -25,6 +26,7 @@ export type ReportParts = {
   sessions: NodeSessions;
   clock: Clock;
   pace: ProgressPace;
+  live: LiveProgress;
   /** Records an event, folded with its like. */
   recordEvent: (event: Event, call: Call) => Promise<unknown>;
 };
@@ -178,22 +180,24 @@ async function held(parts: ReportParts, about: ObjectReference, { request, call 
   return ObjectReference.create({ kind: about.kind, namespace, name, uid: known });
 }
 
-/** Recorded at once the first time, then now and then; what comes between is dropped, as the next one says more. */
+/** Told to who watches. Recorded at once the first time, then now and then; what comes between is not, as the next one says more. */
 async function acceptProgress(
   parts: ReportParts,
   { migrationUid, progress }: MigrationProgressPart,
   request: ReportRequest,
   call: ReportCall,
 ): Promise<string> {
-  const { objects, pace } = parts;
+  const { objects, pace, live } = parts;
   const { namespace, name } = keyOf(request);
   const instance = await ownInstance(parts, request, call);
-  if (!progress || !pace.due(migrationUid)) return "";
+  if (!progress) return "";
   const migration = instance.status?.migration;
   if (migration?.uid !== migrationUid || migration.sourceNode !== call.node) {
     const subject = `virtualmachineinstances/${namespace}/${name}`;
     throw new FailedPrecondition([{ type: "NO_MIGRATION", subject, message: `The migration ${migrationUid} is not open from "${call.node}"` }]);
   }
+  live.tell(migrationUid, progress);
+  if (!pace.due(migrationUid)) return "";
   await objects.change(migrations, { namespace, name: migration.name }, (found) => {
     if (found.metadata?.uid !== migrationUid || !isOpen(found)) return undefined;
     return { ...found, status: { ...(found.status ?? VirtualMachineInstanceMigrationStatus.create()), progress } };

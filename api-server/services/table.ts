@@ -17,6 +17,7 @@ import { VirtualMachineInstanceServiceDefinition } from "../../gen/drover/v1/vir
 import { VolumeServiceDefinition } from "../../gen/drover/v1/volume.ts";
 import { recordEvent } from "../records/events.ts";
 import type { Assignments } from "../sessions/assignments.ts";
+import type { LiveProgress } from "../sessions/live-progress.ts";
 import type { NodeIdentities } from "../sessions/node-identities.ts";
 import type { NodeSessions } from "../sessions/node-sessions.ts";
 import { ProgressPace } from "../sessions/progress-pace.ts";
@@ -50,6 +51,7 @@ export type TableParts = ServiceParts & AuthParts & AuditParts & {
   identities: NodeIdentities;
   assignments: Assignments;
   tunnels: Tunnels;
+  live: LiveProgress;
   tombstones: Tombstones;
   plans: SeenPlans;
 };

@@ -1,43 +1,14 @@
 /** The answer to a cancellation is exact: each place at which a migration can stand, and the races with the source's word. */
 import assert from "node:assert/strict";
 import { Status } from "nice-grpc";
-import { CancelOutcome, VirtualMachineInstanceMigration } from "../../../../gen/drover/v1/migration.ts";
-import {
-  DomainState, InstanceMigration, MigrationMode, MigrationSourceReport, MigrationSourceState, MigrationTargetReport, MigrationTargetState, VirtualMachineInstanceStatus,
-} from "../../../../gen/drover/v1/virtual_machine_instance.ts";
-import { BOOT } from "../subresources/records.ts";
-import { Agent, bound, eventually, named, refused, report, serve } from "../sessions/serving.ts";
+import { CancelOutcome } from "../../../../gen/drover/v1/migration.ts";
+import { MigrationMode, MigrationSourceReport, MigrationSourceState } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { named, refused, report, serve } from "../sessions/serving.ts";
+import type { InstanceMigration } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { enter, MOVE, moving, ONCE } from "./moving.ts";
+import type { Moving, Server } from "./moving.ts";
 
-type Server = Awaited<ReturnType<typeof serve>>;
-const ONCE = { requestId: "", validateOnly: false };
-const MOVE = { namespace: "default", name: "move" };
 const { ISSUED, STAYED } = MigrationSourceState;
-
-/** A machine that runs on "a", and a migration of it that nobody has looked at. */
-async function moving(server: Server) {
-  const client = await server.node("a");
-  const agent = new Agent(client);
-  await agent.hear("welcome");
-  const vmi = await bound(server, "a");
-  await client.claim({ ...named, vmiUid: vmi.metadata!.uid, epoch: 1, boot: BOOT, agentInstance: agent.instance });
-  await client.report(report(agent, vmi, 1, { state: DomainState.RUNNING, reason: "booted" }));
-  await eventually(async () => (await server.vmis.getVirtualMachineInstance(named)).virtualMachineInstance?.status?.phase === 4);
-  const migration = VirtualMachineInstanceMigration.create({ metadata: MOVE, spec: { vmiName: named.name } });
-  const { uid } = (await server.migrations.createVirtualMachineInstanceMigration({ migration, ...ONCE })).migration!.metadata!;
-  return { client, agent, vmi, uid };
-}
-
-type Moving = Awaited<ReturnType<typeof moving>>;
-
-/** As the controller enters it. */
-async function enter(server: Server, { uid }: Moving, fields: Partial<InstanceMigration> = {}): Promise<void> {
-  const vmi = (await server.vmis.getVirtualMachineInstance(named)).virtualMachineInstance!;
-  const migration: InstanceMigration = {
-    ...InstanceMigration.create({ uid, name: MOVE.name, sourceNode: "a", targetNode: "b", sourceEpoch: 1, targetEpoch: 2 }),
-    target: MigrationTargetReport.create({ state: MigrationTargetState.READY }), ...fields,
-  };
-  await server.vmis.updateVirtualMachineInstanceStatus({ virtualMachineInstance: { ...vmi, status: { ...VirtualMachineInstanceStatus.create(), ...vmi.status, lastGrantedEpoch: 2, migration } } });
-}
 
 const cancel = async (server: Server, call = {}) => (await server.migrations.cancelMigration({ ...MOVE, ...ONCE, ...call })).migration!.status!;
 
