@@ -13,9 +13,9 @@ export type Observed = {
   connectedMs: () => number | undefined;
 };
 
-/** In this time a connected node has removed what was left there, several times over. */
-export const REMOVAL_MS = 120_000;
-const REMOVAL_RECHECK_MS = 30_000;
+/** In this time a connected node has removed what was left there: it looks every few seconds, unless it is about something long. */
+export const REMOVAL_MS = 600_000;
+const REMOVAL_RECHECK_MS = 60_000;
 
 export function decide(observed: Observed): Decision {
   const { volume } = observed;
