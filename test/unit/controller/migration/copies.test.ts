@@ -196,7 +196,7 @@ describe("a machine with a disk of its node's", () => {
 
   it("never loses its bytes and never leaves them in two places for ever, whoever acts when", () => {
     const rare = fc.constantFrom("stays", "time", "stop", "start", "off", "on");
-    const often = fc.constantFrom("agent a", "agent b", "sweep a", "sweep b", "moves", "settle", "migrate", "round", "migrations", "volumes", "instance");
+    const often = fc.constantFrom("agent a", "agent b", "sweep a", "sweep b", "moves", "settle", "migrate", "round", "begin", "migrations", "volumes", "instance");
     const step = fc.oneof({ weight: 1, arbitrary: rare }, { weight: 5, arbitrary: often });
     fc.assert(fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
       const fleet = apart();
@@ -208,6 +208,7 @@ describe("a machine with a disk of its node's", () => {
         else if (one === "moves" || one === "stays") files.transfer(one);
         else if (one === "settle") world.settle();
         else if (one === "round") files.round();
+        else if (one === "begin") files.begin(`move-${index}`);
         else if (one === "migrations") loop(fleet, "migration", ["default/web"]);
         else if (one === "instance") loop(fleet, "instance", ["default/web"]);
         else if (one === "volumes") loop(fleet, "volume", world.caches.volumes.list().map(({ metadata }) => metadata.name));
@@ -220,7 +221,7 @@ describe("a machine with a disk of its node's", () => {
         files.check();
       }
       files.end();
-    }), { numRuns: 200 });
+    }), { numRuns: 150 });
   });
 });
 
@@ -269,6 +270,11 @@ class Files {
       this.#fleet.world.settle();
       this.agent(name);
     }
+  }
+
+  begin(name: string): void {
+    this.#fleet.world.addMigration(name);
+    for (let turn = 0; turn < 4; turn += 1) this.round();
   }
 
   transfer(outcome: "moves" | "stays"): void {
