@@ -18,6 +18,7 @@ const LEFTOVER_TIMEOUT_MS = 90_000;
 
 const NBD_GREETING = "NBDMAGICIHAVEOPT";
 const OPTION_LIST = 3;
+const ANSWER_TIMEOUT_MS = 10_000;
 const TLS_REQUIRED = 0x8000_0005;
 
 const volumes = [
@@ -42,6 +43,7 @@ describe("a machine whose disks are being copied", () => {
 
   /** Answers when some of the bytes have arrived, and most have not. */
   async function underWay(): Promise<{ migration: string; source: string; target: string }> {
+    await machine.until("no migration to be open", (instance) => instance?.status?.migration === undefined, 90_000);
     const source = await machine.node();
     const target = source === "a" ? "b" : "a";
     const migration = await machine.migrate({ to: target, bandwidthMiBps: SLOW_MIBPS });
@@ -92,20 +94,20 @@ describe("a machine whose disks are being copied", () => {
   }
 });
 
-/** What a server for disks says to whoever asks for its list in the clear; undefined where there is none. */
-function askForDisks(host: string, port: number): Promise<number | undefined> {
+/** What a server for disks says to whoever asks for its list in the clear, or why there is no answer. */
+function askForDisks(host: string, port: number): Promise<number | string> {
   return new Promise((resolve) => {
     let received = Buffer.alloc(0);
     let asked = false;
     const socket = connect({ host, port });
-    const end = (answer: number | undefined) => {
+    const end = (answer: number | string) => {
       socket.destroy();
       resolve(answer);
     };
-    socket.on("error", () => end(undefined)).on("close", () => end(undefined)).setTimeout(3_000, () => end(undefined));
+    socket.on("error", ({ message }) => end(message)).on("close", () => end(`closed after ${received.length} bytes`)).setTimeout(ANSWER_TIMEOUT_MS, () => end(`nothing in time after ${received.length} bytes`));
     socket.on("data", (bytes) => {
       received = Buffer.concat([received, bytes]);
-      if (!received.toString("latin1").startsWith(NBD_GREETING)) return received.length >= NBD_GREETING.length ? end(undefined) : undefined;
+      if (!received.toString("latin1").startsWith(NBD_GREETING)) return received.length >= NBD_GREETING.length ? end("no server for disks") : undefined;
       if (received.length >= 18 + 20) return end(received.readUInt32BE(18 + 12));
       if (asked || received.length < 18) return undefined;
       asked = true;
