@@ -241,6 +241,19 @@ export const definedDetail = { ADDED: 0, UPDATED: 1, RENAMED: 2, FROM_SNAPSHOT: 
 /** virDomainEventStartedDetailType */
 export const startedDetail = { BOOTED: 0, MIGRATED: 1, RESTORED: 2, FROM_SNAPSHOT: 3, WAKEUP: 4 } as const;
 
+/** virDomainEventSuspendedDetailType */
+export const suspendedDetail = {
+  PAUSED: 0,
+  MIGRATED: 1,
+  IOERROR: 2,
+  WATCHDOG: 3,
+  RESTORED: 4,
+  FROM_SNAPSHOT: 5,
+  API_ERROR: 6,
+  POSTCOPY: 7,
+  POSTCOPY_FAILED: 8,
+} as const;
+
 /** virDomainEventResumedDetailType */
 export const resumedDetail = { UNPAUSED: 0, MIGRATED: 1, FROM_SNAPSHOT: 2, POSTCOPY: 3, POSTCOPY_FAILED: 4 } as const;
 

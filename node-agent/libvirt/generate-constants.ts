@@ -28,6 +28,7 @@ const NUMBERS = {
   jobOperation: ["virDomainJobOperation", "VIR_DOMAIN_JOB_OPERATION_"],
   definedDetail: ["virDomainEventDefinedDetailType", "VIR_DOMAIN_EVENT_DEFINED_"],
   startedDetail: ["virDomainEventStartedDetailType", "VIR_DOMAIN_EVENT_STARTED_"],
+  suspendedDetail: ["virDomainEventSuspendedDetailType", "VIR_DOMAIN_EVENT_SUSPENDED_"],
   resumedDetail: ["virDomainEventResumedDetailType", "VIR_DOMAIN_EVENT_RESUMED_"],
   streamFlag: ["virStreamFlags", "VIR_STREAM_"],
   streamEvent: ["virStreamEventType", "VIR_STREAM_EVENT_"],

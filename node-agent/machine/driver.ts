@@ -12,7 +12,7 @@ import { act } from "./act.ts";
 import { decide } from "./decide.ts";
 import type { Action } from "./decide.ts";
 import { active, domainUuid, machineUid, newMemory } from "./observed.ts";
-import { confirms, differs, needsFreshLook } from "./look.ts";
+import { confirms, differs, isSwitchOver, needsFreshLook } from "./look.ts";
 import type { LifecycleNews } from "./look.ts";
 import type { Memory, Observed, Seen } from "./observed.ts";
 import type { Pause, Subject, Tools } from "./tools.ts";
@@ -86,6 +86,7 @@ export class MachineDriver {
   }
 
   happened(event: LifecycleNews): void {
+    if (isSwitchOver(event, this.#memory.source)) return this.forgetLook();
     if (this.#meanwhile) this.#meanwhile.push(event);
     else if (!this.#isKept || !confirms(event, this.#lastSeen)) this.poke();
   }

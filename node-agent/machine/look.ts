@@ -2,10 +2,10 @@
  * When what was seen of a domain still stands (pure). Each look costs libvirt and this host something, and a start alone
  * would take half a dozen: for each step, for each event of the start, for each answer of the control plane.
  */
-import { definedDetail, resumedDetail, startedDetail } from "../libvirt/constants.ts";
+import { definedDetail, resumedDetail, startedDetail, suspendedDetail } from "../libvirt/constants.ts";
 import type { HypervisorEvent } from "../libvirt/hypervisor.ts";
 import type { Action } from "./decide.ts";
-import type { Seen } from "./observed.ts";
+import type { Seen, SourceMemory } from "./observed.ts";
 
 export type LifecycleNews = Extract<HypervisorEvent, { type: "lifecycle" }>;
 
@@ -19,6 +19,14 @@ const START: Partial<Record<LifecycleNews["event"], number>> = {
 /** The event tells nothing that the look has not shown. Whatever came after it will be told by an event of its own. */
 export function confirms({ event, detail }: LifecycleNews, seen: Seen | undefined): boolean {
   return seen?.state === "running" && seen.persistent && START[event] === detail;
+}
+
+/**
+ * The guest stands still for the switch-over of a call that is under way: whoever looks now takes the processor from it, and
+ * what comes of the call is told by its end.
+ */
+export function isSwitchOver({ event, detail }: LifecycleNews, source: Pick<SourceMemory, "call"> | undefined): boolean {
+  return source?.call === "outstanding" && event === "suspended" && detail === suspendedDetail.MIGRATED;
 }
 
 /** Nothing of the host changes by these, and a later event corrects them: an earlier look is enough. */

@@ -1,7 +1,7 @@
 /** Which events a look already shows, and what may be done upon a look that was made earlier. */
 import assert from "node:assert/strict";
-import { lifecycleNames } from "../../../../node-agent/libvirt/constants.ts";
-import { confirms, differs, needsFreshLook } from "../../../../node-agent/machine/look.ts";
+import { lifecycleNames, suspendedDetail } from "../../../../node-agent/libvirt/constants.ts";
+import { confirms, differs, isSwitchOver, needsFreshLook } from "../../../../node-agent/machine/look.ts";
 import type { LifecycleNews } from "../../../../node-agent/machine/look.ts";
 import type { Seen } from "../../../../node-agent/machine/observed.ts";
 
@@ -22,6 +22,13 @@ describe("a look at a domain", () => {
     for (const seen of [undefined, { ...running, state: "shutoff" as const }, { ...running, state: "paused" as const }, { ...running, persistent: false }]) {
       assert.ok(!confirms(told("started"), seen), JSON.stringify(seen));
     }
+  });
+
+  it("is not made while the guest stands still for the switch-over of a call that is under way", () => {
+    const details = Object.entries(suspendedDetail).filter(([, detail]) => isSwitchOver(told("suspended", detail), { call: "outstanding" }));
+    assert.deepEqual(details.map(([name]) => name), ["MIGRATED"]);
+    assert.deepEqual(lifecycleNames.filter((event) => isSwitchOver(told(event, suspendedDetail.MIGRATED), { call: "outstanding" })), ["suspended"]);
+    for (const source of [undefined, { call: "none" }, { call: "returned" }, { call: "lost" }] as const) assert.ok(!isSwitchOver(told("suspended", 1), source));
   });
 
   it("differs by everything that a decision reads", () => {
