@@ -7,6 +7,7 @@ import { MIGRATION_DEFAULTS } from "../lib/migration-policy.ts";
 import type { MigrationDefaults } from "../lib/migration-policy.ts";
 import { SLOTS } from "../lib/preflight/slots.ts";
 import { parseQuantity } from "../lib/quantity.ts";
+import { MIGRATION_BUDGETS } from "./migration/budgets.ts";
 
 const count = (max: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max));
 
@@ -41,6 +42,17 @@ function wholeMebibytes(text: string): boolean {
   return bytes !== undefined && bytes <= 1n << 40n && bytes % (1n << 20n) === 0n;
 }
 
+/** As long as an hour, and no shorter than a word takes on a busy network. */
+const budget = (defaultMs: number) => v.optional(v.pipe(v.number(), v.integer(), v.minValue(100), v.maxValue(3_600_000)), defaultMs);
+
+const budgets = v.strictObject({
+  schedulingMs: budget(MIGRATION_BUDGETS.schedulingMs),
+  preparingTargetMs: budget(MIGRATION_BUDGETS.preparingTargetMs),
+  targetReadyMs: budget(MIGRATION_BUDGETS.targetReadyMs),
+  tidyMs: budget(MIGRATION_BUDGETS.tidyMs),
+  orphanAfterMs: budget(MIGRATION_BUDGETS.orphanAfterMs),
+});
+
 const settings = v.strictObject({
   server: v.pipe(v.string(), v.regex(/^(unix:\/\/\/.+|(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5})$/, 'must be "unix:///path" or "host:port"')),
   tls: v.optional(v.strictObject({ ca: path, cert: path, key: path })),
@@ -52,6 +64,7 @@ const settings = v.strictObject({
       linkMibPerSecond: v.optional(count(1_048_576)),
       unlimitedShareMibPerSecond: v.optional(count(1_048_576)),
       defaults: v.optional(defaults, {}),
+      budgets: v.optional(budgets, {}),
     }),
     {},
   ),
@@ -90,6 +103,12 @@ const HELP = `Keys of the file:
                                  Default 900, in 4 steps.
       parallelConnections        Default 0, QEMU's single stream.
       timeoutAction              Abort, Pause or PostCopy. Default: the gentlest that is allowed.
+    budgets:           How long each wait may take, in milliseconds from 100 to an hour. What has begun to move has no limit here.
+      schedulingMs               For a node that takes the machine. Default ${MIGRATION_BUDGETS.schedulingMs}.
+      preparingTargetMs          For the target to get ready. Default ${MIGRATION_BUDGETS.preparingTargetMs}.
+      targetReadyMs              For the source to begin. Default ${MIGRATION_BUDGETS.targetReadyMs}.
+      tidyMs                     For the source to say, after the hand-off, that nothing is left with it. Default ${MIGRATION_BUDGETS.tidyMs}.
+      orphanAfterMs              Until a migration whose record was deleted is ended. Default ${MIGRATION_BUDGETS.orphanAfterMs}.
   logLevel             ${LOG_LEVELS.join(", ")}. Default info.
 `;
 

@@ -71,6 +71,8 @@ export type AgentParts = {
   bridges: NonNullable<InventorySources["bridges"]>;
   hostname: () => string;
   memoryUri: string | undefined;
+  /** As in an observation. */
+  quietMs?: number | undefined;
   /** Keeps a console's log bounded. */
   boundLog: (path: string) => Promise<unknown>;
   clock: Clock;
@@ -90,7 +92,7 @@ export class Agent {
   #nodeName = "";
 
   constructor(parts: AgentParts) {
-    const { host, storage, doors, journal, endings, store, settings, bridges, hostname, memoryUri, boot, clock, random, log } = parts;
+    const { host, storage, doors, journal, endings, store, settings, bridges, hostname, memoryUri, quietMs, boot, clock, random, log } = parts;
     const { hypervisor } = host;
     this.#parts = parts;
     const agentInstance = (this.#instance = random.uuid());
@@ -98,7 +100,7 @@ export class Agent {
     this.#outbox = new Outbox({ controlPlane, journal, agentInstance, nodeName: () => this.#nodeName, clock, random, log });
     this.#machines = new Machines({
       self: () => ({ nodeName: this.#nodeName, boot, agentInstance }),
-      hypervisor, storage, controlPlane, outbox: this.#outbox, endings, memoryUri, clock, random, log,
+      hypervisor, storage, controlPlane, outbox: this.#outbox, endings, memoryUri, quietMs, clock, random, log,
       blueprint: (instance) => host.blueprint(instance),
       incoming: (instance) => host.incoming(instance),
       doors: doors((refusal) => this.#outbox.record({ namespace: "", name: "", vmiUid: "", epoch: 0 }, doorRefused(this.#nodeName, refusal))),

@@ -4,6 +4,7 @@ import * as v from "valibot";
 import { ConfigExit, loadConfig } from "../lib/config.ts";
 import { LOG_LEVELS } from "../lib/log.ts";
 import { parseQuantity } from "../lib/quantity.ts";
+import { QUIET_MS } from "./migration/source.ts";
 import { stateDirectoryFault } from "./storage/paths.ts";
 
 const path = v.pipe(v.string(), v.check(isAbsolute, "must be an absolute path"));
@@ -27,6 +28,7 @@ const schema = v.strictObject({
       v.check(({ first, last }) => first <= last, "first must not be above last"),
     )),
     qemuPkiDirectory: v.optional(path, "/etc/pki/qemu"),
+    quietMs: v.optional(v.pipe(v.number(), v.integer(), v.minValue(100), v.maxValue(600_000)), QUIET_MS),
   })),
   allowEmulation: v.optional(v.boolean(), false),
   canary: v.optional(v.strictObject({ kernel: path, initrd: path })),
@@ -45,10 +47,12 @@ Keys of FILE (YAML):
                     on every node
   libvirtUri        default qemu:///system
   pools             [{name, path}]: directories with images; a shared one has the same name and content on each node
-  migration         {address, ports, qemuPkiDirectory}: the IP address at which this node receives migrations; ports
+  migration         {address, ports, qemuPkiDirectory, quietMs}: the IP address at which this node receives migrations; ports
                     {first, last} for the doors that it opens to their sources, default any that is free; the directory
                     of qemu.conf's migrate_tls_x509_cert_dir, default /etc/pki/qemu, where the agent puts QEMU's
-                    certificate. Absent: the node takes no part in any. libvirt itself listens on no network
+                    certificate; milliseconds, from 100 to 600000, between the two looks that must both find no transfer
+                    before one whose end nobody saw counts as over, default ${QUIET_MS}. Absent: the node takes no part in
+                    any. libvirt itself listens on no network
   allowEmulation    run guests without KVM where it does not work; default false
   canary            {kernel, initrd} of the guest that proves KVM; absent: KVM is never verified
   reservedMemory    kept back for the host itself; default 512Mi

@@ -95,6 +95,7 @@ await runProgram(async () => {
     bridges: hostBridges,
     hostname,
     memoryUri: config.migration && memoryUriAt(config.migration),
+    quietMs: config.migration?.quietMs,
     boundLog: (path) => boundLog(path, runCommand),
     clock, random, log,
   });

@@ -9,7 +9,8 @@ import { earliest } from "../actions.ts";
 import type { Action, Decision } from "../actions.ts";
 import type { Instance, Migration } from "../objects.ts";
 import { incomingVolumes } from "./copies.ts";
-import { factsOf, LIMIT_MS, TIDY_MS } from "./facts.ts";
+import { budgetMs } from "./budgets.ts";
+import { factsOf } from "./facts.ts";
 import type { Evidence } from "./facts.ts";
 import { next } from "./phases.ts";
 import type { Move, Step } from "./phases.ts";
@@ -114,9 +115,9 @@ function admit({ target, migration, node, volume, options }: Evidence, instance:
   return [...incoming.map((one) => ({ do: "hold-volume" as const, volume: one })), { do: "put-instance", instance: entered }];
 }
 
-function recheck({ elapsedMs, target, place }: Evidence, phase: MigrationPhase): number | undefined {
-  const limitMs = phase === MigrationPhase.FINALIZING ? TIDY_MS : LIMIT_MS[phase];
-  const leftMs = limitMs === undefined ? undefined : Math.max(limitMs - elapsedMs(phase), 0) + 1;
+function recheck({ elapsedMs, target, place, budgets }: Evidence, phase: MigrationPhase): number | undefined {
+  const limitMs = budgetMs(budgets, phase);
+  const leftMs = limitMs === Infinity ? undefined : Math.max(limitMs - elapsedMs(phase), 0) + 1;
   const seeking = phase === MigrationPhase.SCHEDULING && place === 0 && !target?.chosen;
   return earliest(leftMs, seeking ? NO_TARGET_RECHECK_MS : undefined);
 }

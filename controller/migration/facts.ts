@@ -11,18 +11,10 @@ import { isFenced, isSilent } from "../node/liveness.ts";
 import type { Instance, Migration, NodeRecord, VolumeRecord } from "../objects.ts";
 import { isSettled } from "./copies.ts";
 import type { Fact } from "./phases.ts";
+import { budgetMs } from "./budgets.ts";
+import type { Budgets } from "./budgets.ts";
 import type { Hold } from "./queue.ts";
 import { isCancelled } from "./story.ts";
-
-/** How long a phase may last before the source has said that it begins; nothing has a deadline after that. */
-export const LIMIT_MS: Partial<Record<MigrationPhase, number>> = {
-  [MigrationPhase.SCHEDULING]: 30_000,
-  [MigrationPhase.PREPARING_TARGET]: 30_000,
-  [MigrationPhase.TARGET_READY]: 30_000,
-};
-
-/** What the source is given to say that nothing is left with it. */
-export const TIDY_MS = 10_000;
 
 export type Evidence = {
   migration: Migration;
@@ -45,6 +37,7 @@ export type Evidence = {
   node: (name: string) => NodeRecord | undefined;
   volume: (name: string) => VolumeRecord | undefined;
   elapsedMs: (phase: MigrationPhase) => number;
+  budgets: Budgets;
 };
 
 type Test = (evidence: Evidence, phase: MigrationPhase) => boolean | undefined;
@@ -64,7 +57,7 @@ const tests: Record<Fact, Test> = {
   occupied: ({ instance, migration, behind }) => behind || (instance?.status.migration !== undefined && instance.status.migration.uid !== migration.metadata.uid),
   "no-slot": ({ place }) => place > 0,
   "no-target": ({ target }) => target?.chosen === undefined,
-  late: ({ elapsedMs }, phase) => elapsedMs(phase) >= (LIMIT_MS[phase] ?? Infinity),
+  late: ({ elapsedMs, budgets }, phase) => elapsedMs(phase) >= budgetMs(budgets, phase),
   "grant-gone": ({ grant }, phase) => !grant && ADMITTED.includes(phase),
   "target-fenced": ({ grant, node }) => grant !== undefined && isFenced(node(grant.targetNode)),
   "source-fenced": (evidence) => isFenced(sourceNode(evidence)),
@@ -85,7 +78,7 @@ const tests: Record<Fact, Test> = {
   tidied: (evidence, phase) =>
     evidence.grant?.handedOff &&
     isSettled(evidence.grant, evidence.volume) &&
-    (source(evidence) === MigrationSourceState.LEFT || isSilent(sourceNode(evidence)) || evidence.elapsedMs(phase) >= TIDY_MS),
+    (source(evidence) === MigrationSourceState.LEFT || isSilent(sourceNode(evidence)) || evidence.elapsedMs(phase) >= budgetMs(evidence.budgets, phase)),
 };
 
 export function factsOf(evidence: Evidence, phase: MigrationPhase): ReadonlySet<Fact> {

@@ -57,6 +57,7 @@ function evidenceOf(migration: Migration, { instance, mine, context }: { instanc
     node: (name) => context.caches.nodes.get(name),
     volume: (name) => context.caches.volumes.get(name),
     elapsedMs: (phase) => context.stopwatch.elapsedMs(subject(migration, phase)),
+    budgets: context.limits.migrations.budgets,
   };
 }
 
@@ -120,14 +121,11 @@ export function occupiedOn(instance: Instance, node: string, { caches }: Context
   return [...occupiedImages(instance, { copied: copiedDisks(instance, { source, target }), find }), ...(foreign ? [foreign.spec.image] : [])];
 }
 
-/** What another cache has not brought yet is no orphan. */
-const ORPHAN_AFTER_MS = 5_000;
-
 /** The record of a migration under way was deleted: that asks to end it, and its outcome must still be found. */
-function orphanOf(instance: Instance | undefined, mine: readonly Migration[], { stopwatch }: Context): Pick<Observed, "orphan" | "orphanInMs"> {
+function orphanOf(instance: Instance | undefined, mine: readonly Migration[], { stopwatch, limits }: Context): Pick<Observed, "orphan" | "orphanInMs"> {
   const grant = instance?.status.migration;
   if (!instance || !grant || mine.some(({ metadata, status }) => metadata.uid === grant.uid && !hasEnded(status.phase))) return {};
-  const leftMs = ORPHAN_AFTER_MS - stopwatch.elapsedMs(`orphan/${grant.uid}`);
+  const leftMs = limits.migrations.budgets.orphanAfterMs - stopwatch.elapsedMs(`orphan/${grant.uid}`);
   if (leftMs > 0) return { orphanInMs: leftMs };
   const { namespace, name } = instance.metadata;
   return {

@@ -210,6 +210,7 @@ export class MachineDriver {
       synced: this.#standing.synced && this.#standing.listed,
       hold: this.#standing.hold,
       nowMs: this.#tools.clock.monotonicMs(),
+      quietMs: this.#tools.quietMs,
     };
   }
 

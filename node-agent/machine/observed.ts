@@ -104,6 +104,8 @@ export type Observed = {
   /** The control plane is not the one that this node belongs to. */
   hold: boolean;
   nowMs: number;
+  /** How far apart two looks are that both find no job; QUIET_MS when absent. */
+  quietMs?: number | undefined;
 };
 
 export const sameBoot = (a: BootIdentity | undefined, b: BootIdentity): boolean =>

@@ -26,6 +26,8 @@ export type Tools = {
   doors: Doors;
   /** Where guest memory is received, such as `tcp://10.0.0.1`; absent on a node that receives none. */
   memoryUri: string | undefined;
+  /** As in an observation. */
+  quietMs?: number | undefined;
   clock: Clock;
   random: Random;
   log: Logger;

@@ -150,7 +150,7 @@ type Issued = { observed: Observed; migration: InstanceMigration; memory: Source
 
 /** ISSUED is on record, and no call of this process is outstanding. */
 function after({ observed, migration, memory, own }: Issued): SourceAction {
-  const { self, job, nowMs } = observed;
+  const { self, job, nowMs, quietMs = QUIET_MS } = observed;
   if (memory.call === "none" && migration.source?.agentInstance === self.agentInstance) {
     if (!own || !active(own)) return say(memory, MigrationSourceState.ENDED, "The guest ended before it could be moved");
     return migration.abortRequested ? say(memory, MigrationSourceState.STAYED, "Aborted before the transfer began") : { do: "call" };
@@ -160,7 +160,7 @@ function after({ observed, migration, memory, own }: Issued): SourceAction {
   if (job?.kind === "migration-out") return during({ observed, migration, memory, own });
   if (memory.call !== "returned") {
     if (memory.quietSinceMs === undefined) return { do: "note-quiet" };
-    const leftMs = memory.quietSinceMs + QUIET_MS - nowMs;
+    const leftMs = memory.quietSinceMs + quietMs - nowMs;
     if (leftMs > 0) return { do: "wait", recheckMs: leftMs };
   }
   const figuresDue = memory.call === "returned" && memory.error === "" && !memory.complete;

@@ -14,6 +14,7 @@ import { mergeOwnerReport } from "../../../api-server/subresources/owner-report.
 import { release } from "../../../api-server/subresources/release.ts";
 import type { Action } from "../../../controller/actions.ts";
 import { decide as decideInstance } from "../../../controller/instance/decide.ts";
+import { MIGRATION_BUDGETS } from "../../../controller/migration/budgets.ts";
 import { decide as decideMigration } from "../../../controller/migration/decide.ts";
 import type { Evidence } from "../../../controller/migration/facts.ts";
 import { isOpen } from "../../../controller/migration/story.ts";
@@ -98,6 +99,7 @@ function evidenceOf(state: State, { instance, migration, late }: { instance: Ins
     forecast: () => undefined,
     volume: () => undefined,
     elapsedMs: () => (late ? LATE_MS : SOON_MS),
+    budgets: MIGRATION_BUDGETS,
   };
 }
 

@@ -8,6 +8,7 @@ import { wire } from "../../../api-server/server.ts";
 import type { Listener, Wiring } from "../../../api-server/server.ts";
 import { agentServices, publicServices } from "../../../api-server/services/table.ts";
 import { fieldRules } from "../../../api-server/validate/field-rules.ts";
+import { MIGRATION_BUDGETS } from "../../../controller/migration/budgets.ts";
 import { runController } from "../../../controller/controller.ts";
 import { AddressProbe, ProbeOutcome } from "../../../gen/drover/agent/v1/agent.ts";
 import { KvmState } from "../../../gen/drover/v1/node.ts";
@@ -91,7 +92,7 @@ export class Fleet {
     if (this.controller && !this.controller.dead) return;
     const life = (this.controller = this.#life("controller"));
     const connection = simConnection({ network: this.network, life, listener: "public", peer: { kind: "controller" }, keepaliveMs: KEEPALIVE_MS.controller, passes: this.#passes(life, "controller") });
-    const config = { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2, defaults: MIGRATION_DEFAULTS } };
+    const config = { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2, defaults: MIGRATION_DEFAULTS, budgets: MIGRATION_BUDGETS } };
     const { clock, random, log } = life;
     this.world.after(STARTS_MS.controller, () =>
       life.enter(() => void runController({ config, connection, name: "controller", clock, random, log, signal: new AbortController().signal }).then(

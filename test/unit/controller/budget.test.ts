@@ -7,6 +7,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { MIGRATION_BUDGETS } from "../../../controller/migration/budgets.ts";
 import { runController } from "../../../controller/controller.ts";
 import { clientsOn } from "../../../controller/api.ts";
 import type { Clients } from "../../../controller/api.ts";
@@ -55,7 +56,7 @@ describe("the controller beside a real API server", function () {
     const connection = connect({ server: `unix://${unix}` });
     clients = clientsOn(connection);
     await until(async () => (await clients.machines.listVirtualMachines(ListVirtualMachinesRequest.create())).revision !== "");
-    const running = runController({ config: { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2, defaults: MIGRATION_DEFAULTS } }, connection, name: "the test", clock: systemClock, random: systemRandom, log: silentLog, signal: stop.signal });
+    const running = runController({ config: { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2, defaults: MIGRATION_DEFAULTS, budgets: MIGRATION_BUDGETS } }, connection, name: "the test", clock: systemClock, random: systemRandom, log: silentLog, signal: stop.signal });
     closing.push(() => running, () => connection[Symbol.dispose]());
     for (const name of ["a", "b"]) {
       const { token } = await clients.nodes.createNodeToken({ name, ttlSeconds: 0, requestId: "", validateOnly: false });

@@ -9,6 +9,7 @@ import { MigrationPhase, VirtualMachineInstanceMigrationSpec, VirtualMachineInst
 import { PowerIntent, PowerState, RunStrategy, VirtualMachineStatus } from "../../../gen/drover/v1/virtual_machine.ts";
 import { ReleaseReason } from "../../../gen/drover/v1/virtual_machine_instance.ts";
 import { VolumeState, VolumeStatus } from "../../../gen/drover/v1/volume.ts";
+import { MIGRATION_BUDGETS } from "../../../controller/migration/budgets.ts";
 import type { Action } from "../../../controller/actions.ts";
 import type { Cache } from "../../../controller/cache.ts";
 import { makeCaches, makeContext } from "../../../controller/context.ts";
@@ -43,7 +44,7 @@ export class World {
     caches: this.caches,
     clock: this.#clock,
     random: this.#random,
-    limits: { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2, defaults: MIGRATION_DEFAULTS } },
+    limits: { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2, defaults: MIGRATION_DEFAULTS, budgets: MIGRATION_BUDGETS } },
   });
   readonly loops = makeLoops(this.context, { clock: this.#clock, random: this.#random });
 

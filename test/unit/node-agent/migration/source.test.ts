@@ -29,6 +29,7 @@ type Case = {
   domain?: Seen | null;
   job?: JobKind | "unknown";
   memory?: Partial<SourceMemory>;
+  quietMs?: number;
   /** What the record says besides the source's state. */
   said?: Partial<MigrationSourceReport>;
   /** The source's generation that the target has seen. */
@@ -38,7 +39,7 @@ type Case = {
   elapsedS?: number;
 };
 
-function decided({ state = UNSPECIFIED, by = "me", target = MigrationTargetState.READY, abort = false, copied, handedOff = false, domain = running, job = "none", memory = {}, said = {}, peerGeneration = 0, options, elapsedS }: Case) {
+function decided({ state = UNSPECIFIED, by = "me", target = MigrationTargetState.READY, abort = false, copied, handedOff = false, domain = running, job = "none", memory = {}, quietMs, said = {}, peerGeneration = 0, options, elapsedS }: Case) {
   const migration = InstanceMigration.create({
     uid: "m", sourceNode: "a", targetNode: "b", sourceEpoch: 1, targetEpoch: 2, abortRequested: abort, handedOff,
     copiedDisks: copied ? [{ volume: "root" }] : [],
@@ -53,7 +54,7 @@ function decided({ state = UNSPECIFIED, by = "me", target = MigrationTargetState
     domain: domain ?? undefined,
     job: job === "unknown" ? undefined : { kind: job, ...(elapsedS !== undefined && { elapsedMs: elapsedS * 1000, memoryTotalBytes: 1, memoryProcessedBytes: 1 }) },
     memory: { ...newMemory(), source: { ...newSourceMemory("m"), ...memory } },
-    lookup: undefined, synced: true, hold: false, nowMs: 100_000,
+    lookup: undefined, synced: true, hold: false, nowMs: 100_000, quietMs,
   };
   const action = decideSource(observed, of);
   if (action.do !== "say-source") return action.do;
@@ -100,6 +101,7 @@ describe("the source of a migration", () => {
     ["ends nothing while libvirt cannot say", { state: ISSUED, by: "an earlier one", job: "unknown" }, "wait"],
     ["looks twice after a loss", { state: ISSUED, memory: { call: "lost" } }, "note-quiet"],
     ["waits between the looks", { state: ISSUED, memory: { call: "lost", quietSinceMs: 99_000 } }, "wait"],
+    ["waits longer where it is configured so", { state: ISSUED, memory: { call: "lost", quietSinceMs: 100_000 - QUIET_MS }, quietMs: QUIET_MS + 1 }, "wait"],
     ["stayed after two looks", { state: ISSUED, memory: { call: "lost", quietSinceMs: 100_000 - QUIET_MS } }, "say STAYED"],
     ["stayed after a failed call", { state: ISSUED, memory: { call: "returned", error: "no" } }, "say STAYED"],
     ["left after a good call", { state: ISSUED, domain: gone, memory: { call: "returned", complete: true } }, "say LEFT"],
