@@ -95,7 +95,7 @@ export function progressLine(node: Node): string {
     [count(DrainItemState.FAILED), "to be tried again"], [count(DrainItemState.BLOCKED), "in the way"], [count(DrainItemState.CANCELLED), "left here"],
   ];
   const told = parts.filter(([number]) => number > 0).map(([number, what]) => `${number} ${what}`);
-  return [`${count(DrainItemState.DONE)} of ${machines(items.length)} have left`, ...told].join(", ");
+  return [`${count(DrainItemState.DONE)} of ${items.length} machines have left`, ...told].join(", ");
 }
 
 /** What the uncordon of this answer ended; empty when there was no drain to end. */

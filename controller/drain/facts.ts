@@ -44,6 +44,8 @@ export type Evidence = {
   /** What the API server said to the next attempt, if it refused that. */
   refusal: Refusal | undefined;
   target: () => Target;
+  /** So many attempts to move it to its target failed that another one is better, if there is one. */
+  givenUp: boolean;
   /** Other machines of the drain move, or will soon. */
   othersFirst: boolean;
   /** Since this controller saw that it cannot go where it shall. */
@@ -79,7 +81,8 @@ const tests: Record<Fact, Test> = {
   "not-migratable": (evidence) => holdsFact(evidence, "LiveMigratable", ConditionStatus.FALSE),
   keeps: ({ instance }) => !movesLive(instance?.spec.evictionStrategy),
   cancelled: ({ latest }) => latest?.status.phase === MigrationPhase.CANCELLED,
-  failed: ({ latest, refusal }) => refusal !== undefined || latest?.status.phase === MigrationPhase.FAILED,
+  failed: ({ item, latest, refusal }) =>
+    refusal !== undefined || (latest?.status.phase === MigrationPhase.FAILED && latest.spec.targetNode === item.targetNode),
   "backing-off": (evidence) => retryInMs(evidence) > 0,
   "target-lost": ({ item, target }) => item.targetNode === "" || target().name !== item.targetNode,
   held: ({ item, lostMs }) => item.targetNode !== "" && lostMs() < HELD_MS,

@@ -36,7 +36,7 @@ export const FACTS = [
   "keeps",
   /** Somebody cancelled its latest migration. */
   "cancelled",
-  /** Its latest migration failed, or was refused. */
+  /** Its latest migration to the target failed, or was refused. */
   "failed",
   /** Not so long ago that it is tried again. */
   "backing-off",

@@ -1,7 +1,7 @@
 /** The migrations that a drain makes: what they are called, whose they are, which one is the latest. Pure. */
 import { createHash } from "node:crypto";
 import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
-import { MigrationPriority, VirtualMachineInstanceMigrationSpec, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
+import { MigrationPhase, MigrationPriority, VirtualMachineInstanceMigrationSpec, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
 import type { DrainItemProgress, NodeDrain } from "../../gen/drover/v1/node.ts";
 import { DRAIN_LABEL } from "../../lib/drain/record.ts";
 import type { Instance, Migration, NodeRecord } from "../objects.ts";
@@ -31,6 +31,13 @@ export function latestAttempt(migrations: readonly Migration[], item: Item, drai
     return number === undefined ? [] : [{ migration, number: Number(number) }];
   });
   return attempts.toSorted((a, b) => b.number - a.number)[0];
+}
+
+/** Those that failed on the way to its present target. */
+export function failedAttempts(migrations: readonly Migration[], item: Item, drain: NodeDrain): number {
+  const infix = infixOf(item, drain);
+  return migrations.filter(({ metadata, spec, status }) =>
+    metadata.name.includes(infix) && spec.targetNode === item.targetNode && status.phase === MigrationPhase.FAILED).length;
 }
 
 export const isOfDrain = ({ metadata }: Migration, node: NodeRecord): boolean => metadata.labels[DRAIN_LABEL] === node.metadata.uid;

@@ -15,7 +15,7 @@ import type { Instance, NodeRecord } from "../objects.ts";
 import { owns } from "../virtual-machine/decide.ts";
 import type { Observed } from "./decide.ts";
 import type { Evidence } from "./facts.ts";
-import { attemptName, isOfDrain, latestAttempt } from "./migration.ts";
+import { attemptName, failedAttempts, isOfDrain, latestAttempt } from "./migration.ts";
 
 type Drained = { node: NodeRecord; drain: NonNullable<NodeRecord["status"]["drain"]>; context: Context };
 type Before = readonly DrainItemProgress[];
@@ -45,7 +45,8 @@ function evidenceOf(held: DrainItemProgress, before: Before, drained: Drained): 
   const latest = latestAttempt(mine, held, drain);
   const item = latest ? { ...held, migration: latest.migration.metadata.name, attempts: latest.number } : held;
   const subject = `drain/${drain.uid}/${held.uid}`;
-  const target = once(() => (instance ? targetOf(instance, roomBehind(before, drained), { ...around(drained), preferred: () => held.targetNode }) : { target: undefined, why: "" }));
+  const givenUp = failedAttempts(mine, held, drain) >= ATTEMPTS_MAX;
+  const target = once(() => (instance ? targetFor(instance, before, { held, givenUp, drained }) : { target: undefined, why: "" }));
   return {
     item,
     node,
@@ -54,11 +55,24 @@ function evidenceOf(held: DrainItemProgress, before: Before, drained: Drained): 
     own: migration !== undefined && isOfDrain(migration, node),
     latest: latest?.migration,
     refusal: context.refusals.of(`${held.namespace}/${attemptName(item, drain, item.attempts + 1)}`),
+    givenUp,
     target: () => ({ name: target().target, why: target().why }),
     othersFirst: before.some(isLeaving),
     lostMs: () => context.stopwatch.elapsedMs(`${subject}/lost/${held.targetNode}/${item.attempts}`),
     failedMs: () => context.stopwatch.elapsedMs(`${subject}/failed/${item.attempts}`),
   };
+}
+
+/** To one target while there are others. */
+const ATTEMPTS_MAX = 3;
+
+type Seeking = { held: DrainItemProgress; givenUp: boolean; drained: Drained };
+
+function targetFor(instance: Instance, before: Before, { held, givenUp, drained }: Seeking): ReturnType<typeof targetOf> {
+  const room = roomBehind(before, drained);
+  const kept = { ...around(drained), preferred: () => held.targetNode };
+  const others = givenUp ? targetOf(instance, room.filter(({ name }) => name !== held.targetNode), kept) : undefined;
+  return others?.target === undefined ? targetOf(instance, room, kept) : others;
 }
 
 const isLeaving = ({ action, state }: DrainItemProgress): boolean =>

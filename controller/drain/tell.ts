@@ -45,12 +45,16 @@ function failure({ item, latest, refusal }: Evidence): string {
 
 /** What was planned stays said where there is nothing to add. */
 export function messageOf({ move, reason }: Step, evidence: Evidence): string {
-  const { item, target } = evidence;
-  if (move === "retarget") return item.targetNode === "" ? `node ${target().name} can take it now` : `moves to ${target().name} as node ${item.targetNode} cannot take it any more`;
-  return sayings[reason]?.(evidence) ?? item.message;
+  return move === "retarget" ? retargeted(evidence) : (sayings[reason]?.(evidence) ?? evidence.item.message);
 }
 
-const { PENDING, RUNNING, DONE, FAILED, CANCELLED, BLOCKED } = DrainItemState;
+function retargeted({ item: { targetNode }, target, givenUp }: Evidence): string {
+  const name = target().name ?? "";
+  if (targetNode === "") return `node ${name} can take it now`;
+  return `moves to ${name} as ${givenUp ? `too many attempts to move it to ${targetNode} failed` : `node ${targetNode} cannot take it any more`}`;
+}
+
+const { PENDING, RUNNING, DONE, FAILED, BLOCKED } = DrainItemState;
 const BY_ITSELF: readonly DrainItemState[] = [PENDING, RUNNING, FAILED];
 const SHOWN_MAX = 50;
 
@@ -71,8 +75,7 @@ function phaseOf(node: NodeRecord, items: readonly DrainItemProgress[]): DrainPh
   const holds = items.some(({ state }) => state === BLOCKED);
   if (items.every(({ state }) => state === DONE) && !isEnded(node)) return DrainPhase.COMPLETED;
   if (isEnded(node)) return goesOn || holds ? DrainPhase.CANCELLING : DrainPhase.CANCELLED;
-  if (goesOn) return DrainPhase.RUNNING;
-  return holds || items.some(({ state }) => state !== CANCELLED) ? DrainPhase.WAITING : DrainPhase.RUNNING;
+  return goesOn ? DrainPhase.RUNNING : DrainPhase.WAITING;
 }
 
 /** Told once, when the phase is entered. */

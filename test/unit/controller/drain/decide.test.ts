@@ -201,6 +201,20 @@ describe("a drain, when things change under it", () => {
     assert.equal(herd.phase("a"), "RUNNING");
   });
 
+  it("takes another target after three failed attempts, if there is one", () => {
+    const herd = new Herd(["a", "b", "c"]);
+    herd.add("web", "a");
+    herd.outcomes.set("b", "stays");
+    herd.drain("a");
+    herd.rest();
+    for (const seconds of [20, 40]) herd.pass(seconds * 1_000);
+    assert.deepEqual([herd.items("a")["web"], herd.item("a", "web").attempts], ["PENDING b", 3]);
+    herd.pass(31_000);
+    assert.deepEqual([herd.phase("a"), herd.places()], ["COMPLETED", { web: "c" }]);
+    assert.deepEqual(herd.world.moves.map(({ to }) => to), ["b", "b", "b", "c"]);
+    assert.match(herd.world.notices.join(), /DrainReplanned/);
+  });
+
   it("does not fight who cancels a migration of it, and goes on when drained again", () => {
     const herd = new Herd(["a", "b"]);
     herd.add("web", "a");
