@@ -9,7 +9,7 @@ import type { Clock } from "../../lib/clock.ts";
 const TIMEOUT_MS = 2_000;
 const NO_ROUTE: ReadonlySet<string> = new Set(["EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN"]);
 /** This host itself, every host, or a group: none is another node's address. */
-const NOT_A_NODE = /^(0\.|127\.|22[4-9]\.|2[3-5]\d\.|::1?$|ff)/i;
+const NOT_A_NODE = /^(0\.|127\.|22[4-9]\.|2[3-5]\d\.|::1?$|::ffff:|ff)/i;
 
 export class NotAnAddress extends Error {
   override name = "NotAnAddress";

@@ -1,6 +1,10 @@
 /** What an agent says of a machine before a move: its CPU in checked words, its host's devices, its load as far as it is known. */
 import assert from "node:assert/strict";
-import { CpuDefinition } from "../../../../gen/drover/agent/v1/agent.ts";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { networkInterfaces } from "node:os";
+import { CpuDefinition, ProbeOutcome } from "../../../../gen/drover/agent/v1/agent.ts";
 import { systemClock } from "../../../../lib/clock.ts";
 import type { Clock } from "../../../../lib/clock.ts";
 import { parseXml } from "../../../../node-agent/door/xml-tree.ts";
@@ -82,8 +86,27 @@ describe("an inspection", () => {
 });
 
 describe("a probe", () => {
+  it("takes a refusal for an answer, as well as an open port", async () => {
+    // Every address of this network is this host's own, and nothing listens at the port.
+    const own = Object.values(networkInterfaces()).flat().find((one) => one && !one.internal && one.family === "IPv4");
+    if (!own) return;
+    const { outcome, message } = await probeAddress({ address: own.address, port: 1 }, systemClock);
+    assert.deepEqual([outcome, message], [ProbeOutcome.ANSWERED, "ECONNREFUSED"]);
+    const server = createServer().listen(0, own.address);
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    assert.equal((await probeAddress({ address: own.address, port }, systemClock)).outcome, ProbeOutcome.ANSWERED);
+    server.close();
+  });
+
+  it("ends after two seconds of silence, and says so", async () => {
+    // Of a network that is kept for documentation: whatever answers here, it is no host.
+    const { outcome } = await probeAddress({ address: "192.0.2.1", port: 1 }, now);
+    assert.ok(outcome === ProbeOutcome.SILENT || outcome === ProbeOutcome.NO_ROUTE);
+  });
+
   it("asks no name, and not this host itself", () => {
-    for (const address of ["localhost", "127.0.0.1", "::1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "ff02::1", ""]) {
+    for (const address of ["localhost", "127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "ff02::1", ""]) {
       assert.throws(() => probeAddress({ address, port: 1 }, systemClock), NotAnAddress, address);
     }
   });
