@@ -23,7 +23,7 @@ export type Move = {
   targetNode: string;
   /** Of disks that are copied along. */
   diskBytes: number;
-  options: Pick<MigrationOptions, "bandwidthMibPerSecond" | "maxDowntimeMs" | "autoConverge" | "postCopy">;
+  options: Pick<MigrationOptions, "bandwidthMibPerSecond" | "maxDowntimeMs" | "downtimeSteps" | "autoConverge" | "postCopy">;
   inspected?: Inspected | undefined;
   /** In any order, unfinished and failed ones too. */
   past: readonly Migration[];
@@ -41,6 +41,7 @@ export function forecastMove({ instance, targetNode, diskBytes, options, inspect
     options: {
       bandwidthBytesPerSecond: options.bandwidthMibPerSecond * MIB,
       downtimeMsMax: options.maxDowntimeMs,
+      downtimeSteps: options.downtimeSteps,
       autoConverge: options.autoConverge,
       postCopy: options.postCopy,
     },

@@ -25,6 +25,8 @@ export type ForecastOptions = {
   /** 0 is unlimited. */
   bandwidthBytesPerSecond: number;
   downtimeMsMax: number;
+  /** In which that is reached: the transfer begins with the first, and goes one on with each round that was not enough. */
+  downtimeSteps: number;
   autoConverge: boolean;
   /** The guest may be handed over with its memory still to come. */
   postCopy: boolean;
@@ -58,8 +60,8 @@ const MIB = 1024 ** 2;
 const BANDWIDTH_BYTES_PER_SECOND = 110 * MIB;
 const SETUP_MS = 500;
 const SWITCH_OVER_MS = 150;
-const FACTOR_MIN = 0.1;
-const FACTOR_MAX = 10;
+/** So many rounds are let pass before the first step is taken. */
+const ROUNDS_BEFORE_STEP = 2;
 
 export function forecast(input: ForecastInput): MigrationForecast {
   const { history, options, dirty } = input;
@@ -69,7 +71,7 @@ export function forecast(input: ForecastInput): MigrationForecast {
   const { bandwidth, bytes, rounds, converges } = corrected!;
   return MigrationForecast.create({
     durationMs: Math.round(corrected!.durationMs),
-    downtimeMs: Math.round(corrected!.downtimeMs * learnt.downtimeFactor),
+    downtimeMs: Math.round(corrected!.downtimeMs),
     bytes: Math.round(bytes),
     iterations: rounds,
     converges: converges || options.postCopy,
@@ -85,9 +87,9 @@ export function forecast(input: ForecastInput): MigrationForecast {
 type Transfer = { durationMs: number; downtimeMs: number; bytes: number; rounds: number; converges: boolean; bandwidth: number };
 
 /** The disks go first, and what is written to them meanwhile is left out of the reckoning. */
-function transfer(input: ForecastInput, { bytesPerSecond, fixedMs, sentShare }: Lessons): Transfer {
+function transfer(input: ForecastInput, { bytesPerSecond, fixedMs, sentShare, switchOverMs }: Lessons): Transfer {
   const { memoryBytes, residentBytes, diskBytes = 0, options } = input;
-  const { bandwidthBytesPerSecond: limit, downtimeMsMax, postCopy } = options;
+  const { bandwidthBytesPerSecond: limit, postCopy } = options;
   const bandwidth = limit > 0 ? Math.min(limit, bytesPerSecond) : bytesPerSecond;
   const secondsFor = (bytes: number): number => bytes / bandwidth;
   // The host's share of an emulated guest counts the emulator's own memory, so that it only ever lowers what is expected.
@@ -99,11 +101,17 @@ function transfer(input: ForecastInput, { bytesPerSecond, fixedMs, sentShare }: 
     bytes += left;
     rounds += 1;
     left = dirtied(input, { seconds: secondsFor(left), round: rounds });
-    converges = secondsFor(left) * 1000 <= downtimeMsMax;
+    converges = secondsFor(left) * 1000 <= allowedMs(options, rounds);
   } while (!converges && rounds < (postCopy ? THROTTLED_FROM : ROUNDS_MAX));
   const transferMs = secondsFor(bytes + left) * 1000;
-  const standing = converges ? secondsFor(left) * 1000 : postCopy ? 0 : downtimeMsMax;
-  return { durationMs: fixedMs + transferMs, downtimeMs: SWITCH_OVER_MS + standing, bytes: bytes + left, rounds: rounds + 1, converges, bandwidth };
+  const standing = converges ? secondsFor(left) * 1000 : postCopy ? 0 : options.downtimeMsMax;
+  return { durationMs: fixedMs + transferMs, downtimeMs: switchOverMs + standing, bytes: bytes + left, rounds: rounds + 1, converges, bandwidth };
+}
+
+/** How long the guest may stand still after so many rounds. */
+function allowedMs({ downtimeMsMax, downtimeSteps }: ForecastOptions, rounds: number): number {
+  const step = Math.max(1, rounds - ROUNDS_BEFORE_STEP);
+  return downtimeMsMax * Math.min(1, step / Math.max(1, downtimeSteps));
 }
 
 /** Changed in that time: fast at first, ever slower as the same pages are written to again, and no more than there is. */
@@ -113,18 +121,26 @@ function dirtied({ memoryBytes, dirty, options }: ForecastInput, { seconds, roun
   return Math.min(memoryBytes, WORKING_SET_FACTOR * perSecond * (1 - WORKING_SET_FACTOR ** -seconds));
 }
 
-type Lessons = { bytesPerSecond: number; /** Around the transfer itself. */ fixedMs: number; /** Of the guest's memory. */ sentShare: number; downtimeFactor: number };
+type Lessons = {
+  bytesPerSecond: number;
+  /** Around the transfer itself. */
+  fixedMs: number;
+  /** Of the guest's memory. */
+  sentShare: number;
+  /** Of standing still, beside what is sent meanwhile. */
+  switchOverMs: number;
+};
 
 function lessonsOf(history: readonly Sample[]): Lessons {
   const bytesPerSecond = median(history.map((sample) => sample.bytesPerSecond).filter(isPositive)) ?? BANDWIDTH_BYTES_PER_SECOND;
   const around = history.map(({ totalMs, bytes }) => Math.max(0, totalMs - (bytes / bytesPerSecond) * 1000));
   const shares = history.filter(({ memoryBytes }) => memoryBytes > 0).map(({ memorySentBytes, memoryBytes }) => Math.min(1, memorySentBytes / memoryBytes));
-  const factors = history.filter(({ modelDowntimeMs }) => modelDowntimeMs > 0).map(({ downtimeMs, modelDowntimeMs }) => downtimeMs / modelDowntimeMs);
+  const standing = history.map(({ downtimeMs, modelDowntimeMs }) => Math.max(0, downtimeMs - Math.max(0, modelDowntimeMs - SWITCH_OVER_MS)));
   return {
     bytesPerSecond,
     fixedMs: median(around) ?? SETUP_MS,
     sentShare: median(shares) ?? 1,
-    downtimeFactor: Math.min(Math.max(median(factors) ?? 1, FACTOR_MIN), FACTOR_MAX),
+    switchOverMs: median(standing) ?? SWITCH_OVER_MS,
   };
 }
 

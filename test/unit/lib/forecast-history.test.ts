@@ -27,7 +27,7 @@ function past(fields: { vm?: string; target?: string; speed?: number; dirty?: nu
 }
 
 const move = (fields: Partial<Move> = {}): Move =>
-  ({ instance: run(), targetNode: "b", diskBytes: 0, options: { bandwidthMibPerSecond: 0, maxDowntimeMs: 300, autoConverge: false, postCopy: false }, past: [], ...fields });
+  ({ instance: run(), targetNode: "b", diskBytes: 0, options: { bandwidthMibPerSecond: 0, maxDowntimeMs: 300, downtimeSteps: 1, autoConverge: false, postCopy: false }, past: [], ...fields });
 
 describe("what the past teaches", () => {
   it("is the same pair's before the fleet's, once there are a few", () => {

@@ -7,14 +7,14 @@ import type { ForecastInput, ForecastOptions, Sample } from "../../../lib/foreca
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
-const options: ForecastOptions = { bandwidthBytesPerSecond: 0, downtimeMsMax: 300, autoConverge: false, postCopy: false };
+const options: ForecastOptions = { bandwidthBytesPerSecond: 0, downtimeMsMax: 300, downtimeSteps: 1, autoConverge: false, postCopy: false };
 const dirty = (bytesPerSecond: number) => ({ bytesPerSecond, basis: ForecastBasis.MEASURED });
 const input = (fields: Partial<ForecastInput> = {}): ForecastInput => ({ memoryBytes: GIB, dirty: dirty(0), history: [], options, ...fields });
 const sample = (fields: Partial<Sample> = {}): Sample =>
   ({ sourceNode: "a", targetNode: "b", totalMs: 1_500, downtimeMs: 300, bytes: 100 * MIB, memorySentBytes: 100 * MIB, memoryBytes: 200 * MIB, bytesPerSecond: 100 * MIB, modelDowntimeMs: 150, ...fields });
 
 const anyOptions = fc.record({
-  bandwidthBytesPerSecond: fc.constantFrom(0, 8 * MIB, 100 * MIB), downtimeMsMax: fc.integer({ min: 1, max: 5_000 }), autoConverge: fc.boolean(), postCopy: fc.constant(false),
+  bandwidthBytesPerSecond: fc.constantFrom(0, 8 * MIB, 100 * MIB), downtimeMsMax: fc.integer({ min: 1, max: 5_000 }), downtimeSteps: fc.integer({ min: 1, max: 10 }), autoConverge: fc.boolean(), postCopy: fc.constant(false),
 });
 const anyInput = fc.record({
   memoryBytes: fc.integer({ min: MIB, max: 256 * GIB }),
@@ -66,6 +66,15 @@ describe("a forecast", () => {
     const at = (bytesPerSecond: number) => forecast(input({ memoryBytes: fits, dirty: dirty(bytesPerSecond), options: within })).converges;
     assert.equal(at(8 * GIB), true);
     assert.equal(forecast(input({ memoryBytes: fits + 1, dirty: dirty(8 * GIB), options: within })).converges, false);
+  });
+
+  it("stands still for no longer than the first step, where that is enough, and goes on to the last where it is not", () => {
+    const stepped = (bytesPerSecond: number) => forecast(input({ dirty: dirty(bytesPerSecond), options: { ...options, bandwidthBytesPerSecond: 100 * MIB, downtimeMsMax: 900, downtimeSteps: 3 } }));
+    assert.ok(stepped(20 * MIB).downtimeMs - 150 <= 300);
+    // The fifth round leaves some 86 MiB: not what 300 or 600 ms send, but what 900 do.
+    const last = stepped(90 * MIB);
+    assert.equal(last.converges, true);
+    assert.ok(last.downtimeMs - 150 > 600 && last.downtimeMs - 150 <= 900, String(last.downtimeMs));
   });
 
   it("says of an idle guest that one round is enough", () => {
