@@ -67,7 +67,9 @@ export function converge({ before, sample, mode, options }: Situation): { after:
 
 /** Undefined while libvirt gives no figures: at the beginning and the end of a job. */
 export function sampleOf(job: JobStats): Sample | undefined {
-  if (job.elapsedMs === undefined || job.memoryTotalBytes === undefined) return undefined;
+  // Disks are copied before memory is, and until then there are figures of them alone.
+  const hasFigures = job.memoryTotalBytes !== undefined || (job.diskTotalBytes ?? 0) > 0;
+  if (job.elapsedMs === undefined || !hasFigures) return undefined;
   return {
     elapsedMs: job.elapsedMs,
     iteration: job.iteration ?? 0,

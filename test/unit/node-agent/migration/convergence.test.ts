@@ -141,6 +141,22 @@ describe("the convergence of a transfer", () => {
     assert.match(JSON.stringify(steps), /nothing was sent for 40 s although the guest stood still/);
   });
 
+  it("holds disks that are copied before any memory to the same limit, and to be sent at all", () => {
+    const disks = (elapsedMs: number, diskProcessedBytes: number) =>
+      sampleOf({ kind: "migration-out", elapsedMs, diskTotalBytes: 1000 * MIB, diskProcessedBytes, diskRemainingBytes: 1000 * MIB - diskProcessedBytes })!;
+    const steps = (sent: (second: number) => number) => {
+      let before: Convergence | undefined;
+      for (let second = 1; second <= 200; second += 1) {
+        const { after, step } = converge({ before, sample: disks(second * 1_000, sent(second)), mode: PRE_COPY, options: options() });
+        before = after;
+        if (step.do !== "go-on") return [second, step.do];
+      }
+      return [];
+    };
+    assert.deepEqual(steps((second) => second * MIB), [150, "give-up"]);
+    assert.deepEqual(steps(() => MIB), [41, "give-up"]);
+  });
+
   it("reads no sample from a job at its beginning or end", () => {
     assert.equal(sampleOf({ kind: "migration-out", elapsedMs: 5 }), undefined);
     assert.equal(sampleOf({ kind: "migration-out", elapsedMs: 5, memoryTotalBytes: 1, memoryRemainingBytes: 3, diskRemainingBytes: 4 })?.remainingBytes, 7);
