@@ -128,6 +128,8 @@ describe("a drain", () => {
     const [node, other] = [await web.node(), item.targetNode === "b" ? "c" : "b"];
     assert.equal(node, other);
     await web.assertUnharmed(before);
-    assert.match(await fleet().drover("events"), new RegExp(`DrainReplanned.*default/web moves to ${other} as node ${item.targetNode} cannot take it any more`));
+    const told = await fleet().drover("describe", "node", "a");
+    assert.match(told, new RegExp(`DrainReplanned .*default/web moves to ${other} as node ${item.targetNode} cannot take it any more`));
+    assert.match(told, new RegExp(`default/web +Migrate +${other} +Done +Moved`));
   });
 });
