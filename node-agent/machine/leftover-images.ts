@@ -36,7 +36,7 @@ export function imageFate(volume: Volume | undefined, migrationUid: string): Ima
   return state === VolumeState.VACATED ? "remove" : "unknown";
 }
 
-/** What nothing is known about is asked only now and then. */
+/** What nothing is known about, or cannot be removed, is looked at only now and then. */
 const UNCLEAR_TURNS = 20;
 
 export class LeftoverImages {
@@ -55,7 +55,10 @@ export class LeftoverImages {
       await storage.copies.exclusively(async () => {
         const [transfer, migrations] = [storage.transfers.list().find((one) => one.migrationUid === migrationUid), open()];
         if (transfer && migrations) await this.#settle(transfer, migrations.has(migrationUid));
-      }).catch((error: unknown) => log.warn({ error, migrationUid }, "what a migration left here cannot be removed yet"));
+      }).catch((error: unknown) => {
+        log.warn({ error, migrationUid }, "what a migration left here cannot be removed yet");
+        this.#unclear.set(migrationUid, UNCLEAR_TURNS);
+      });
     }
   }
 

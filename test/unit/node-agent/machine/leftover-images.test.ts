@@ -12,10 +12,10 @@ const transfer: Transfer = { migrationUid: UID, namespace: "default", vm: "web",
 const volume = (state: VolumeState, migrationUid = UID) => Volume.create({ metadata: { name: PLACE.volume }, status: { state, migrationUid } });
 const answer = (...volumes: Volume[]): LookupMachineResponse => ({ instance: undefined, tombstone: false, lastEpoch: 0, storeId: "store", volumes });
 
-type Scene = { answers: readonly (LookupMachineResponse | Error)[]; open?: ReadonlySet<string>; isTold?: boolean; hasImage?: boolean };
+type Scene = { answers: readonly (LookupMachineResponse | Error)[]; open?: ReadonlySet<string>; isTold?: boolean; hasImage?: boolean; fails?: boolean };
 
 /** What became of the image and of the account of it after a sweep for each answer. */
-async function after({ answers, open = new Set(), isTold = true, hasImage = true }: Scene): Promise<string[]> {
+async function after({ answers, open = new Set(), isTold = true, hasImage = true, fails = false }: Scene): Promise<string[]> {
   const kept = new Map([[UID, transfer]]);
   const removed: string[] = [];
   let turn = 0;
@@ -25,7 +25,10 @@ async function after({ answers, open = new Set(), isTold = true, hasImage = true
       copies: {
         exclusively: (act) => act(),
         hasImage: async () => hasImage,
-        removeImage: async ({ pool, image }) => void removed.push(`${pool}/${image}`),
+        removeImage: async ({ pool, image }) => {
+          removed.push(`${fails ? "tried " : ""}${pool}/${image}`);
+          if (fails) throw new Error("This node has no such pool");
+        },
         removeProofs: async ({ proofs }) => void removed.push(...proofs.map((pool) => `proof in ${pool}`)),
         offer: () => assert.fail(), receive: () => assert.fail(), verify: () => assert.fail(),
       },
@@ -70,6 +73,11 @@ describe("an image that a migration left", () => {
 
   it("is not asked about before the node knows its open migrations", async () => {
     assert.deepEqual(await after({ answers: [answer(volume(VolumeState.VACATED))], isTold: false }), [UID]);
+  });
+
+  it("that cannot be removed is tried again, and not at every turn", async () => {
+    const answers = Array.from({ length: 25 }, () => answer(volume(VolumeState.VACATED)));
+    assert.deepEqual(await after({ answers, fails: true }), ["tried ssd/root.qcow2", "tried ssd/root.qcow2", UID]);
   });
 
   it("that is gone already needs no word of the record", async () => {
