@@ -243,9 +243,17 @@ const OTHER = newInstance("vmi-2", NODES[1]);
 /** Another machine is bound to b with the same disk, and its agent asks for it. */
 export function otherMachine(state: State, mutant: Mutant | undefined): Step<State>[] {
   if (state.other === "runs" || !state.hosts[1].on) return [];
+  const key = `${mutant}/${state.record === 0}/${state.hosts[1].boot}`;
+  if (!taking.has(key)) taking.set(key, mayTake(state, mutant));
+  return taking.get(key) ? [{ name: "another machine claims the disk and starts on b", to: { ...state, other: "runs" } }] : [];
+}
+
+const taking = new Map<string, boolean>();
+
+function mayTake(state: State, mutant: Mutant | undefined): boolean {
   const volume = mutant === "volume holder skipped" ? Volume.create({ status: VolumeStatus.create({ holder: VolumeHolder.create({ vmiUid: "vmi-2" }) }) }) : volumeOf(state);
   const got = accepted(() => claim(OTHER, { nodeName: NODES[1], vmiUid: "vmi-2", epoch: 1, boot: bootOf(state.hosts[1]), agentInstance: "other", volumes: [volume] }));
-  return got ? [{ name: "another machine claims the disk and starts on b", to: { ...state, other: "runs" } }] : [];
+  return got !== undefined;
 }
 
 export function userSteps(state: State): Step<State>[] {

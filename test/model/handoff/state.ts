@@ -84,7 +84,14 @@ export function recordOf(number: number): Instance | undefined {
   return versions[number];
 }
 
-export const put = (instance: Instance): number => instances.put({ ...instance, metadata: { ...instance.metadata, resourceVersion: "" } });
+/** A decision is remembered, and with it the record that it makes: that one is looked at once. */
+const known = new WeakMap<Instance, number>();
+
+export function put(instance: Instance): number {
+  const number = known.get(instance) ?? instances.put({ ...instance, metadata: { ...instance.metadata, resourceVersion: "" } });
+  known.set(instance, number);
+  return number;
+}
 
 export const bootOf = ({ boot }: Host): BootIdentity => BootIdentity.create({ kernelBootId: `boot-${boot}`, pid1StartTime: "1" });
 export const agentName = (host: number, { instance }: Pick<Agent, "instance">): string => `agent-${NODES[host]}-${instance}`;
@@ -168,6 +175,8 @@ function textOf(part: object): string {
   return known;
 }
 
-export function keyOf({ hosts: [a, b], words, call, ...rest }: State): string {
-  return [JSON.stringify(rest), call ? textOf(call) : "", textOf(words), textOf(a), textOf(b)].join();
+export function keyOf({ hosts: [a, b], words, call, record, migrations: moves, ...rest }: State): string {
+  const { tombstone, other, faultsLeft, migrationsLeft, cancelsLeft, ran, broken } = rest;
+  const counts = `${record}/${moves.join("+")}/${tombstone}/${other}/${faultsLeft}/${migrationsLeft}/${cancelsLeft}/${ran}/${broken}`;
+  return `${counts}|${call ? textOf(call) : ""}|${words.join("|")}|${textOf(a)}|${textOf(b)}`;
 }
