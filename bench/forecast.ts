@@ -62,7 +62,7 @@ function report(measured: readonly Measured[]): Report {
     error(`${name}, with history, p90`, learnt, NINE_TENTHS, what, corrected),
   ];
   return {
-    title: "Error of the forecast by CheckMigration, guests of 192 MiB: idle, rewriting 4 MiB a second, rewriting 16 MiB a second",
+    title: "Error of the forecast by CheckMigration, guests of 192 MiB: one idle, two that rewrite 16 and 32 MiB of their memory",
     figures: [
       ...both("duration", "totalMs", { model: ({ modelDurationMs }) => modelDurationMs, corrected: ({ durationMs }) => durationMs }),
       ...both("downtime", "downtimeMs", { model: ({ modelDowntimeMs }) => modelDowntimeMs, corrected: ({ downtimeMs }) => downtimeMs }),
