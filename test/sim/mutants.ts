@@ -20,9 +20,6 @@ export const MUTANTS = {
   "start-without-claim": [
     { file: DECIDE, from: `? { do: "start" } : { do: "claim" };`, to: `? { do: "start" } : { do: "start" };` },
   ],
-  "deadline-from-reply": [
-    { file: "node-agent/session.ts", from: "validUntilMs = askedMs + leaseMs;", to: "validUntilMs = clock.monotonicMs() + leaseMs + askedMs * 0;" },
-  ],
   "undo-after-switchover": [
     { file: PHASES, from: `{ when: ["abort-asked"], to: RUNNING },`, to: `{ when: ["cancelled"], move: "revoke", to: CANCELLED, reason: MigrationReason.CANCELLED },` },
   ],

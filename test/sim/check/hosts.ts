@@ -39,6 +39,8 @@ export function hostChecks(world: World): HostChecks {
       if (!identity) return world.fail("I14", `${host.name}: ${how} of "${domain.name}", which is not Drover's`);
       if (how === "undefine" && !host.qemus.has(uuid)) return;
       const reason = justification({ host: host.name, identity, crashed: domain.state === "crashed" });
+      const last = domain.state === "running" && ![...allHosts()].some((other) => other !== host && other.up && other.qemus.get(uuid)?.state === "running");
+      if (reason === "owned elsewhere" && last) return world.fail("I6", `${host.name}: the only guest of "${domain.name}" is destroyed: ${recordOf(identity)}`);
       if (!reason) world.fail("I6", `${host.name}: ${how} of "${domain.name}" (epoch ${identity.epoch}, ${domain.state}/${domain.reason}) without proof: ${recordOf(identity)}`);
     },
   };

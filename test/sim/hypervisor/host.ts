@@ -40,6 +40,8 @@ export type Fabric = {
   isCalm(): boolean;
 };
 
+/** VIR_DOMAIN_EVENT_SUSPENDED_IOERROR. */
+const SUSPENDED_IOERROR = 2;
 const SHUT = { detail: { destroyed: 1, shutdown: 0, crashed: 2, migrated: 3, failed: 5 } } as const;
 type StopReason = keyof typeof SHUT.detail;
 
@@ -152,6 +154,19 @@ export class SimHost {
     this.#listener.changed(this);
     if (why === "crashed" || why === "shutdown") this.tell(qemu, why === "crashed" ? "crashed" : "shutdown", 0);
     this.tell(qemu, "stopped", SHUT.detail[why]);
+  }
+
+  /** A guest whose disk fails is stopped until it answers again. */
+  stall(uuid: string): void {
+    const qemu = this.qemus.get(uuid);
+    if (qemu?.state !== "running" || qemu.outgoing) return;
+    this.change(qemu, "paused", "ioerror");
+    this.tell(qemu, "suspended", SUSPENDED_IOERROR);
+    this.world.after(this.chance.between(100, 2_500), () => {
+      if (this.qemus.get(uuid) !== qemu || qemu.reason !== "ioerror") return;
+      this.change(qemu, "running", "unpaused");
+      this.tell(qemu, "resumed", resumedDetail.UNPAUSED);
+    });
   }
 
   /** Events are lost on whoever is not connected. */

@@ -39,7 +39,7 @@ export type When =
   | { move: number; phase: MovePhase; delayMs: number };
 
 export type Verb =
-  | { verb: "start" | "stop" | "force-stop" | "restart" | "delete" | "guest-ends"; machine: number }
+  | { verb: "start" | "stop" | "force-stop" | "restart" | "delete" | "guest-ends" | "guest-stalls"; machine: number }
   /** Of the machine, or of the next one that runs. Its number is what else is planned for it. */
   | { verb: "migrate"; machine: number; to: NodeName | ""; move: number }
   | { verb: "cancel"; machine: number }
@@ -118,7 +118,7 @@ function moves(chance: Chance): Step[] {
 function meeting(chance: Chance, machine: number, move: number): Step {
   const when: When = { move, phase: chance.pick(PHASES), delayMs: chance.pick([0, 0, 5, 50, 400, 2_500]) };
   if (chance.happens(0.3)) {
-    const verb = chance.pick(["cancel", "cancel", "cancel", "stop", "force-stop", "restart", "delete", "migrate", "guest-ends"] as const);
+    const verb = chance.pick(["cancel", "cancel", "cancel", "stop", "force-stop", "restart", "delete", "migrate", "guest-ends", "guest-stalls"] as const);
     return { when, act: "verb", verb: verb === "migrate" ? { verb, machine, to: chance.pick(NODES), move: SECOND } : { verb, machine } };
   }
   return { when, act: "fault", fault: faultOf(chance) };
@@ -131,6 +131,8 @@ function wishes(chance: Chance): Step[] {
     const verb = chance.pick(["start", "start", "start", "stop", "stop", "restart", "restart", "force-stop", "guest-ends", "delete"] as const);
     return { when: at(), act: "verb", verb: { verb, machine: machine() } };
   });
+  const stalls = Array.from({ length: 4 }, (): Step => ({ when: at(), act: "verb", verb: { verb: "guest-stalls", machine: machine() } }));
+  power.push(...stalls);
   if (!chance.happens(0.4)) return power;
   return [...power, { when: at(), act: "verb", verb: { verb: chance.pick(["cordon", "uncordon"]), node: chance.pick(NODES) } }];
 }

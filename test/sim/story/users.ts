@@ -87,6 +87,8 @@ export class Users {
         return void (await this.#insist(`migrate ${name} ${verb.to}`, (requestId) => this.#machines.migrateVirtualMachine(MigrateVirtualMachineRequest.create({ ...named, targetNode: verb.to, requestId }))));
       case "cancel":
         return this.#cancel(name);
+      case "guest-stalls":
+        return this.#guestStalls(name);
       case "guest-ends":
         return this.#guestEnds(name);
     }
@@ -126,6 +128,12 @@ export class Users {
   async #guestEnds(name: string): Promise<void> {
     const uuid = involvedOf(this.#mirror, name);
     for (const { host } of this.#fleet.places.values()) if (host.qemus.get(uuid)?.state === "running") host.stop(uuid, "shutdown");
+  }
+
+  /** Its disk does not answer for a moment: QEMU stops it, and lets it go on. */
+  #guestStalls(name: string): void {
+    const uuid = involvedOf(this.#mirror, name);
+    for (const { host } of this.#fleet.places.values()) host.stall(uuid);
   }
 
   #keep(answer: { virtualMachine?: VirtualMachine | undefined } | undefined): void {
