@@ -12,11 +12,6 @@ const CLAIM = "api-server/subresources/claim.ts";
 const DECIDE = "node-agent/machine/decide.ts";
 
 export const MUTANTS = {
-  "epoch-check-removed": [
-    { file: OWNER_REPORT, from: "if (status.epoch !== epoch) no(", to: "if (status.epoch < 0) no(" },
-    { file: OWNER_REPORT, from: "status.claim.epoch !== epoch) no(", to: "status.claim.epoch < 0) no(" },
-    { file: CLAIM, from: "if (status.epoch !== claiming.epoch) {", to: "if (status.epoch < 0) {" },
-  ],
   "start-without-claim": [
     { file: DECIDE, from: `? { do: "start" } : { do: "claim" };`, to: `? { do: "start" } : { do: "start" };` },
   ],
