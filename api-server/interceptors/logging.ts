@@ -5,7 +5,7 @@ import type { Logger } from "../../lib/log.ts";
 import { isAbortError } from "./errors.ts";
 
 /** What Drover's own programs call all the time; the records show what came of it. */
-const ROUTINE = /\/(Renew|Report|Claim|CreateVirtualMachineInstance|CreateEvent|RecordEvents|Update[A-Za-z]+Status)$/;
+const ROUTINE = /\/(Renew|Report|CreateVirtualMachineInstance|CreateEvent|RecordEvents|Update[A-Za-z]+Status)$/;
 
 export function logging(log: Logger, clock: Clock): ServerMiddleware {
   return async function* loggingMiddleware(call, context) {
