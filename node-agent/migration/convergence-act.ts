@@ -77,6 +77,6 @@ async function asked(call: () => Promise<void>): Promise<{ error?: string }> {
     return {};
   } catch (error) {
     if (!(error instanceof HypervisorError) || error.kind === "connection-lost" || error.kind === "timeout") throw error;
-    return { error: error.message };
+    return { error: outcomeOf(error).error };
   }
 }

@@ -7,6 +7,7 @@ import { HypervisorError } from "../libvirt/hypervisor.ts";
 import type { JobStats, MigrateOptions } from "../libvirt/hypervisor.ts";
 import { active } from "../machine/observed.ts";
 import type { SourceMemory } from "../machine/observed.ts";
+import { oneLine } from "../one-line.ts";
 import type { Pause, Subject, Tools } from "../machine/tools.ts";
 import type { Convergence } from "./convergence.ts";
 import { ABORT_REPEAT_MS, PROGRESS_EVERY_MS, sourceMemory, wordOf } from "./source.ts";
@@ -157,7 +158,7 @@ class NoPassage extends Error {
 type CallEnd = Pick<SourceMemory, "call" | "error">;
 
 export function outcomeOf(error: unknown): CallEnd {
-  const text = (error instanceof Error ? error.message : String(error)).slice(0, MESSAGE_LENGTH_MAX);
+  const text = oneLine(error instanceof Error ? error.message : String(error), MESSAGE_LENGTH_MAX);
   const lost = error instanceof HypervisorError && (error.kind === "connection-lost" || error.kind === "timeout");
   return { call: lost ? "lost" : "returned", error: text };
 }

@@ -6,6 +6,7 @@ import { domainName, machineIdentity } from "../domain/identity.ts";
 import { active } from "../machine/observed.ts";
 import type { TargetMemory } from "../machine/observed.ts";
 import { tolerating } from "../machine/tolerating.ts";
+import { oneLine } from "../one-line.ts";
 import type { Pause, Subject, Tools } from "../machine/tools.ts";
 import { address } from "./source-act.ts";
 import { targetMemory } from "./target.ts";
@@ -26,7 +27,7 @@ export const targetActions = {
       sayAsTarget(subject, tools, { state: MigrationTargetState.READY, message: "", peerGeneration: 0 });
     } catch (error) {
       memory.prepared = true;
-      const message = (error instanceof Error ? error.message : String(error)).slice(0, MESSAGE_LENGTH_MAX);
+      const message = oneLine(error instanceof Error ? error.message : String(error), MESSAGE_LENGTH_MAX);
       sayAsTarget(subject, tools, { state: MigrationTargetState.REFUSED, message, peerGeneration: 0 });
     }
     return undefined;

@@ -4,6 +4,7 @@ import { AssignmentRole } from "../../../../gen/drover/agent/v1/agent.ts";
 import { BootIdentity } from "../../../../gen/drover/v1/meta.ts";
 import { InstanceMigration, DomainState, MigrationMode, MigrationSourceReport, MigrationSourceState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { HypervisorError } from "../../../../node-agent/libvirt/hypervisor.ts";
+import { outcomeOf } from "../../../../node-agent/migration/source-act.ts";
 import { parseInstanceMetadata } from "../../../../node-agent/domain/metadata.ts";
 import { Agent, BOOT, FakeControlPlane, UUID, domainText, instance, memoryEndings, settle, until } from "../fixture.ts";
 import { FakeHypervisor } from "../fake-hypervisor.ts";
@@ -273,6 +274,11 @@ describe("the roles of a node", () => {
     assert.ok(!half.calls.includes("destroy"));
     agent.assign(record({ version: "i.8" }));
     await until(() => half.calls.includes("destroy"));
+  });
+
+  it("says in one line what QEMU says in several, which the API server takes no other way", () => {
+    assert.equal(outcomeOf(new HypervisorError("failed", "qemu closed the monitor: a\r\nb\tc")).error, "qemu closed the monitor: a b c");
+    assert.equal(outcomeOf(new Error("x".repeat(5_000))).error.length, 1024);
   });
 
   it("never takes a transfer that an earlier agent began for one that it has not begun itself, having aborted it", async () => {
