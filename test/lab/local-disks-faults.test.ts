@@ -15,7 +15,6 @@ const BLOCK_BYTES = 512;
 const IMAGES = ["bulk.raw", "root.raw"];
 const LEFTOVER_TIMEOUT_MS = 90_000;
 
-
 const volumes = [
   { name: "root", disk: { pool: "local", image: "root.raw", size: "4Mi", format: "raw" } },
   { name: "bulk", disk: { pool: "local", image: "bulk.raw", size: `${BULK_BYTES / MIB}Mi`, format: "raw" } },
