@@ -11,7 +11,7 @@ DROVER_TEST_SUMMARY=$(mktemp)
 export DROVER_TEST_SUMMARY
 aside_words=$(mktemp)
 trap 'rm -f "$DROVER_TEST_SUMMARY" "$aside_words"' EXIT
-faults=(test/lab/{faults-at-rest,faults-in-migration,ownership,delete-in-migration}.test.ts)
+longest=(test/lab/{faults-in-migration,faults-at-rest,preflight,local-disks-faults,convergence,console,ownership,drain}.test.ts)
 
 failed=0
 step() {
@@ -44,9 +44,8 @@ together
 # Limited by the processors alone, so nothing goes beside it.
 step "simulation" node test/sim/main.ts --seeds 300 --mutants
 
-aside "faults on real hosts" mocha --config test/lab/mocharc.json "${faults[@]}"
-step "tests on real hosts" mocha --config test/lab/mocharc.json "${faults[@]/#/--ignore=}" 'test/lab/*.test.ts'
-together
+mapfile -t others < <(printf '%s\n' test/lab/*.test.ts | grep -vxFf <(printf '%s\n' "${longest[@]}"))
+step "tests on real hosts" bash scripts/lab.sh "${longest[@]}" "${others[@]}"
 
 node scripts/test-summary.ts "$DROVER_TEST_SUMMARY"
 exit "$failed"
