@@ -1,11 +1,12 @@
 /** Doors as the agents use them: they outlive their agents, go with their migration, and tell of whoever came with a stolen key. */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { MigrationPhase } from "../../gen/drover/v1/migration.ts";
 import { WELCOME } from "../../node-agent/door/grant.ts";
 import { encodeFrame, procedure, REMOTE_PROGRAM } from "../../node-agent/door/rpc.ts";
+import { doorRemains } from "./doors.ts";
 import { Fleet } from "./fleet.ts";
 import { Machine } from "./machine.ts";
 import { waitFor } from "./process.ts";
@@ -25,17 +26,7 @@ describe("a door of the fleet", () => {
   });
   after(() => fleet?.[Symbol.asyncDispose]());
 
-  /** What is left of doors and passages on the hosts' disks and among their processes. */
-  function remains(): string[] {
-    return fleet.lab.hosts().flatMap((host) => {
-      const files = ["doors", "passages"].map((kind) => join(host.localDirectory, "drover", kind)).flatMap((path) => (existsSync(path) ? readdirSync(path) : []));
-      const running = host.pids().filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("door/main.ts"));
-      // One without a grant may wait for the next migration.
-      return [...files, ...running.slice(1).map((pid) => `process ${pid} on ${host.name}`)];
-    });
-  }
-
-  const gone = () => waitFor("doors and passages to be gone", () => remains().length === 0 || undefined);
+  const gone = () => waitFor("doors and passages to be gone", () => doorRemains(fleet).length === 0 || undefined);
 
   it("is gone with its migration, and libvirtd never listened", async () => {
     const before = await machine.tick(() => true);

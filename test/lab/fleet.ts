@@ -12,6 +12,7 @@ import type { Connection } from "../../lib/client.ts";
 import { NodeServiceDefinition, NodeSessionState } from "../../gen/drover/v1/node.ts";
 import { VirtualMachineServiceDefinition } from "../../gen/drover/v1/virtual_machine.ts";
 import { VirtualMachineInstanceServiceDefinition } from "../../gen/drover/v1/virtual_machine_instance.ts";
+import { VolumeServiceDefinition } from "../../gen/drover/v1/volume.ts";
 import { MigrationServiceDefinition } from "../../gen/drover/v1/migration.ts";
 import { REPOSITORY } from "./guest.ts";
 import { Lab } from "./lab.ts";
@@ -35,6 +36,8 @@ export type FleetOptions = {
   /** Merged into the programs' configuration. */
   controller?: Record<string, unknown>;
   apiServer?: Record<string, unknown>;
+  /** Merged into the agents' `migration`. */
+  agentMigration?: Record<string, unknown>;
 };
 
 /** The ends of every program's log, for an error that is read when the lab is gone. */
@@ -105,7 +108,7 @@ export class Fleet {
     this.unixServer = `unix://${join(lab.directory, "drover/api.sock")}`;
     this.apiServer = this.#outside("api-server", { ...this.#apiServerConfig(), ...options.apiServer });
     this.controller = this.#outside("controller", { ...this.#controllerConfig(), ...options.controller });
-    this.#agents = new Map(lab.hosts().map((host) => [host.name, this.#onHost(host)]));
+    this.#agents = new Map(lab.hosts().map((host) => [host.name, this.#onHost(host, options.agentMigration)]));
   }
 
   static async start(options: FleetOptions = {}): Promise<Fleet> {
@@ -146,12 +149,18 @@ export class Fleet {
       instances: client(VirtualMachineInstanceServiceDefinition),
       migrations: client(MigrationServiceDefinition),
       nodes: client(NodeServiceDefinition),
+      volumes: client(VolumeServiceDefinition),
     };
   }
 
-  /** `kill -9` and start again; the test's own clients then begin on a fresh connection. */
+  /** `kill -9` and start again. */
   async restartApiServer(): Promise<void> {
     await this.apiServer.restart();
+    await this.reconnect();
+  }
+
+  /** The test's own clients begin on a fresh connection, which waits for no back-off of the one before. */
+  async reconnect(): Promise<void> {
     await waitForSocket(this.unixServer.slice("unix://".length), { timeoutMs: READY_TIMEOUT_MS });
     await waitFor("the api-server to answer", () => {
       this.#connection?.[Symbol.dispose]();
@@ -245,14 +254,14 @@ export class Fleet {
       this.lab.spawn(process.execPath, [join(REPOSITORY, name, "main.ts"), "--config", this.#configFile(name, config)], { logFile }));
   }
 
-  #onHost(host: LabHost): Service {
+  #onHost(host: LabHost, migration: Record<string, unknown> = {}): Service {
     const name = `agent-${host.name}`;
     const config = {
       server: `${this.lab.bridgeAddress}:${AGENTS_PORT}`,
       stateDirectory: join(host.localMount, "drover"),
       libvirtUri: "qemu:///system",
       pools: [{ name: "shared", path: this.lab.poolDirectory }, { name: "local", path: join(host.localMount, "pool") }],
-      migration: { address: host.address },
+      migration: { address: host.address, ...migration },
       allowEmulation: true,
       logLevel: "debug",
     };

@@ -21,6 +21,12 @@ export const GUEST_READY = /DROVER-GUEST-READY boot=([0-9a-f-]{36})/;
 export const GUEST_TICK = /tick (\d+) uptime=([\d.]+) boot=([0-9a-f-]{36})/;
 /** Byte offset on /dev/vda of the record `drover-guest boot=<boot id> count=<n>` that the guest rewrites each second. */
 export const GUEST_DISK_RECORD_OFFSET = 1 << 20;
+/**
+ * Byte offset on /dev/vda of the entries, one in each sector, that a guest with the kernel option `log=SECONDS` appends:
+ * `drover-log entry=<n> boot=<boot id> count=<since that boot> uptime=<seconds>`.
+ */
+export const GUEST_LOG_OFFSET = 2 << 20;
+export const GUEST_LOG_ENTRY = /^drover-log entry=(\d+) boot=([0-9a-f-]{36}) count=(\d+) uptime=([\d.]+) *$/;
 
 /** Builds the guest when it is missing or older than its sources, and puts it where every host sees it. */
 export async function installGuest(poolDirectory: string): Promise<Guest> {

@@ -104,7 +104,9 @@ export class LabHost {
   async powerOff(): Promise<void> {
     if (!this.#pid1) return;
     const pid1 = this.#pid1;
+    const leaders = leadersOf(this.pids()); // One that leads to a stopped program would keep the namespace from ending.
     signalProcess(pid1, "SIGKILL");
+    for (const pid of leaders) signalPid(pid, "SIGKILL");
     await waitFor("the host to be gone", () => !isAlive(pid1) || undefined);
     await removeLink(this.#options.link);
     this.#cuts.clear();

@@ -150,15 +150,15 @@ export class Machine {
   }
 }
 
-export type MigrateOptions = { to?: string; bandwidthMiBps?: number; settings?: MigrationSettings };
+export type MigrateOptions = { to?: string; bandwidthMiBps?: number; nodeSelector?: Record<string, string>; settings?: MigrationSettings };
 
-function migrationOf(vmiName: string, { to = "", bandwidthMiBps = 0, settings }: MigrateOptions): VirtualMachineInstanceMigration {
+function migrationOf(vmiName: string, { to = "", bandwidthMiBps = 0, nodeSelector = {}, settings }: MigrateOptions): VirtualMachineInstanceMigration {
   return {
     metadata: {
       name: `${vmiName}-${Math.random().toString(36).slice(2, 8)}`, namespace: "default", uid: "", generation: 0, resourceVersion: "", labels: {},
       annotations: {}, finalizers: [], ownerReferences: [], creationTimestamp: undefined, deletionTimestamp: undefined,
     },
-    spec: { vmiName, targetNode: to, addedNodeSelector: {}, bandwidthMibPerSecond: bandwidthMiBps, autoConverge: false, settings, priority: MigrationPriority.USER },
+    spec: { vmiName, targetNode: to, addedNodeSelector: nodeSelector, bandwidthMibPerSecond: bandwidthMiBps, autoConverge: false, settings, priority: MigrationPriority.USER },
     status: undefined,
   };
 }

@@ -1,0 +1,100 @@
+/** Brings a migration into a phase and keeps it there, without touching more than a test outside of Drover can. */
+import { ClientError, Status } from "nice-grpc";
+import { MigrationPhase } from "../../../gen/drover/v1/migration.ts";
+import type { Fleet } from "../fleet.ts";
+import type { LabHost } from "../host.ts";
+import type { Machine, MigrateOptions } from "../machine.ts";
+import { leadersOf, signalPid } from "../proc-table.ts";
+import { run, waitFor } from "../process.ts";
+import { guestProcesses } from "./watch.ts";
+import type { Phase } from "./table.ts";
+
+/** A guest of 128 MiB is under way for half a minute. */
+const SLOW_MIBPS = 2;
+const FAST_MIBPS = 1_000;
+const COMMAND_TIMEOUT_MS = 3_000;
+
+export type Held = {
+  migration: string;
+  source: LabHost;
+  target: LabHost;
+  uuid: string;
+  /** Lets the migration go on, where it still can. */
+  release(): Promise<void>;
+};
+
+export async function hold(fleet: Fleet, machine: Machine, phase: Phase): Promise<Held> {
+  const [source, target] = ((await machine.node()) === "a" ? ["a", "b"] : ["b", "a"]).map((name) => fleet.lab.host(name)) as [LabHost, LabHost];
+  const uuid = await machine.uuid();
+  const held = { source, target, uuid };
+  switch (phase) {
+    case "Scheduling": {
+      const migration = await ask(machine, { nodeSelector: { fits: "nobody" } });
+      await machine.migrationIn(migration, MigrationPhase.SCHEDULING);
+      return { ...held, migration, release: async () => undefined };
+    }
+    case "PreparingTarget":
+    case "TargetReady": {
+      const release = stopAgent(fleet, phase === "PreparingTarget" ? target : source);
+      try {
+        const migration = await ask(machine, { to: target.name });
+        await machine.migrationIn(migration, phase === "PreparingTarget" ? MigrationPhase.PREPARING_TARGET : MigrationPhase.TARGET_READY);
+        return { ...held, migration, release };
+      } catch (error) {
+        await release();
+        throw error;
+      }
+    }
+    case "Running":
+      return { ...held, migration: await underWay(fleet, machine, held), release: () => hurry(held) };
+    case "Finalizing": {
+      const migration = await underWay(fleet, machine, held);
+      const release = stopAgent(fleet, source);
+      await hurry(held);
+      await machine.migrationIn(migration, MigrationPhase.FINALIZING);
+      return { ...held, migration, release };
+    }
+    case "Pending":
+    case "Switchover":
+      throw new Error(`Nothing holds a migration in ${phase}`);
+  }
+}
+
+/** A node that has just come back has not said yet what it can take. */
+function ask(machine: Machine, options: MigrateOptions): Promise<string> {
+  return waitFor("the machine to be allowed to move", () => machine.migrate(options).catch((error: Error) => {
+    if (error instanceof ClientError && error.code === Status.FAILED_PRECONDITION) return undefined;
+    throw error;
+  }));
+}
+
+/** Its nsenter stops with it, and would reap nothing if it were not let go as well. */
+export function stopProcesses(pids: readonly number[]): () => void {
+  for (const pid of pids) signalPid(pid, "SIGSTOP");
+  return () => {
+    for (const pid of [...pids, ...leadersOf(pids)]) signalPid(pid, "SIGCONT");
+  };
+}
+
+function stopAgent(fleet: Fleet, host: LabHost): () => Promise<void> {
+  const letGo = stopProcesses([fleet.agent(host.name).pid]);
+  return async () => letGo();
+}
+
+/** The record is Running before libvirt is called; the guest is on its way when both hosts have a QEMU of it. */
+async function underWay(fleet: Fleet, machine: Machine, { target, uuid }: { target: LabHost; uuid: string }): Promise<string> {
+  const migration = await ask(machine, { to: target.name, bandwidthMiBps: SLOW_MIBPS });
+  await machine.migrationIn(migration, MigrationPhase.RUNNING);
+  await waitFor("the guest to be on its way", async () => (guestProcesses(target, uuid).length > 0 && (await jobRuns(fleet, machine))) || undefined);
+  return migration;
+}
+
+async function jobRuns(fleet: Fleet, machine: Machine): Promise<boolean> {
+  const info = await fleet.lab.host(await machine.node()).virsh("domjobinfo", await machine.uuid());
+  return /Memory processed:\s+[1-9]/.test(info);
+}
+
+/** A job that has ended, or a libvirt that is not there, has nothing left to hurry. */
+async function hurry({ source, uuid }: { source: LabHost; uuid: string }): Promise<void> {
+  await run("virsh", ["-c", source.uri, "migrate-setspeed", uuid, String(FAST_MIBPS)], { timeoutMs: COMMAND_TIMEOUT_MS }).catch(() => undefined);
+}
