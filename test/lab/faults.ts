@@ -5,7 +5,7 @@ import { DomainState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Machine } from "./machine.ts";
 import { childrenOf, identityOf, isAlive, signalProcess } from "./proc-table.ts";
-import { waitFor, waitForSocket } from "./process.ts";
+import { waitFor } from "./process.ts";
 
 export type Fault = {
   name: string;
@@ -44,7 +44,7 @@ export function faultsOf(fleet: Fleet, on: readonly string[]): Fault[] {
     strike: () => fleet[name].kill(),
     async mend() {
       await fleet[name].start();
-      await waitForSocket(fleet.unixServer.slice("unix://".length));
+      await fleet.reconnect();
     },
   });
   const ofHost = (host: string): Fault[] => [

@@ -22,7 +22,7 @@ import { DiskLog, Watch } from "./watch.ts";
 export const REST_WITHIN_MS = 60_000;
 const IMAGE = "ledger.raw";
 /** Seconds between two entries of the guest's log. */
-const LOG_INTERVAL = "0.25";
+const LOG_INTERVAL = "0.5";
 const VOLUMES_MAX = 100;
 
 export type Bench = { fleet: Fleet; machine: Machine; log: DiskLog };

@@ -26,14 +26,8 @@ type Struck = { fleet: Fleet; machine: Machine; held: Held; cell: Cell };
 
 /** Resolves when the party is back. */
 export async function strike(struck: Struck): Promise<void> {
-  const { cell: { party }, held } = struck;
+  const { cell: { party, fault }, held } = struck;
   const host = party.startsWith("source") || party === "passage" ? held.source : held.target;
-  await lose(struck, host);
-  if (party === "api-server") await struck.fleet.reconnect();
-}
-
-async function lose(struck: Struck, host: LabHost): Promise<void> {
-  const { party, fault } = struck.cell;
   switch (fault) {
     case "kill":
       return party.endsWith("-host") ? losePower(struck, host) : kill(struck, host);
@@ -57,6 +51,7 @@ async function kill({ fleet, cell: { party }, held }: Struck, host: LabHost): Pr
   if (fault) {
     await fault.strike();
     await pause(RESTART_MS);
+    if (party.endsWith("-driver")) await held.release(); // An agent that is held forks no other one.
     return fault.mend();
   }
   const pids = processesOf(party, fleet, host, held.uuid).map(identityOf).filter((identity) => identity !== undefined);

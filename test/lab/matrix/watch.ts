@@ -81,7 +81,6 @@ export class Watch {
   readonly #stop = new AbortController();
   readonly #ended: Promise<void>;
   #seen: string[] = [];
-  samples = 0;
 
   constructor(watched: Watched) {
     this.#watched = watched;
@@ -93,6 +92,11 @@ export class Watch {
     return this.from + this.#seen.length;
   }
 
+  /** What was wrong until now. */
+  get faults(): string[] {
+    return [...this.#faults];
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#ended;
@@ -102,14 +106,13 @@ export class Watch {
   async end({ restart }: { restart: boolean }): Promise<string[]> {
     await this[Symbol.asyncDispose]();
     this.#readLog();
-    return [...this.#faults, ...faultsOfLog(this.#seen, { from: this.from, restart })];
+    return [...this.faults, ...faultsOfLog(this.#seen, { from: this.from, restart })];
   }
 
   async #sample(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       this.#readLog();
       await this.#countRunners();
-      this.samples += 1;
       await delay(systemClock, SAMPLE_MS);
     }
   }

@@ -1,8 +1,13 @@
 import assert from "node:assert/strict";
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { GUEST_LOG_OFFSET } from "../../lab/guest.ts";
 import { missingOf, sorted, tableOf } from "../../lab/matrix/report.ts";
 import type { Matrix } from "../../lab/matrix/report.ts";
 import { cells, cellsNamed, endsOf, everyCombination, exclusionOf, FAULTS, nameOf, PARTIES, PHASES } from "../../lab/matrix/table.ts";
-import { faultsOfLog } from "../../lab/matrix/watch.ts";
+import { waitFor } from "../../lab/process.ts";
+import { DiskLog, faultsOfLog, Watch } from "../../lab/matrix/watch.ts";
 
 describe("kill matrix: its table", () => {
   it("has every phase, party and fault, as a cell or with why there is none", () => {
@@ -66,5 +71,25 @@ describe("kill matrix: the guest's log", () => {
     assert.deepEqual(faultsOfLog(again, { from: 7, restart: true }), []);
     assert.match(faultsOfLog(again, { from: 7, restart: false }).join(), /booted again/);
     assert.match(faultsOfLog([...again, entry(10, 9)], { from: 7, restart: true }).join(), /goes on in the middle/);
+  });
+
+  it("shows an entry that is written over, while it happens", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "drover-matrix-"));
+    const file = openSync(join(directory, "disk.raw"), "w");
+    const write = (number: number, text: string) => writeSync(file, text.padEnd(511).concat("\n"), GUEST_LOG_OFFSET + number * 512);
+    try {
+      for (let number = 0; number < 100; number += 1) write(number, entry(number));
+      const log = new DiskLog(join(directory, "disk.raw"));
+      assert.equal(log.read().length, 100);
+      await using watch = new Watch({ hosts: [], uuid: "", log });
+      write(100, entry(100));
+      await waitFor("the entry to be seen", () => watch.written === 101 || undefined);
+      write(100, entry(100, 100, { uptime: 300 }));
+      await waitFor("the fork to be seen", () => watch.faults.length === 1 || undefined);
+      assert.match((await watch.end({ restart: false })).join(), /sector 100 was .* and became/);
+    } finally {
+      closeSync(file);
+      rmSync(directory, { recursive: true });
+    }
   });
 });
