@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 export type ProcessIdentity = { pid: number; startTicks: string };
 
-type Stat = { state: string; parentPid: number; startTicks: string };
+type Stat = { state: string; parentPid: number; processorTicks: number; startTicks: string };
 
 /** Undefined when there is no such process, or when only its exit status is left of it. */
 export function identityOf(pid: number): ProcessIdentity | undefined {
@@ -43,6 +43,11 @@ export function childrenOf(pid: number): number[] {
 
 export function parentOf(pid: number): number | undefined {
   return statOf(pid)?.parentPid;
+}
+
+/** What it has used of the processors, in clock ticks. */
+export function processorTicksOf(pid: number): number | undefined {
+  return statOf(pid)?.processorTicks;
 }
 
 export function nameOf(pid: number): string | undefined {
@@ -88,7 +93,7 @@ function statOf(pid: number): Stat | undefined {
   const text = read(`/proc/${pid}/stat`);
   if (text === undefined) return undefined;
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return { state: fields[0]!, parentPid: Number(fields[1]), startTicks: fields[19]! };
+  return { state: fields[0]!, parentPid: Number(fields[1]), processorTicks: Number(fields[11]) + Number(fields[12]), startTicks: fields[19]! };
 }
 
 const isDead = ({ state }: Stat) => state === "Z" || state === "X";

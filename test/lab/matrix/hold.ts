@@ -1,10 +1,11 @@
 /** Brings a migration into a phase and keeps it there, without touching more than a test outside of Drover can. */
 import { ClientError, Status } from "nice-grpc";
 import { MigrationPhase } from "../../../gen/drover/v1/migration.ts";
+import { delay, systemClock } from "../../../lib/clock.ts";
 import type { Fleet } from "../fleet.ts";
 import type { LabHost } from "../host.ts";
 import type { Machine, MigrateOptions } from "../machine.ts";
-import { leadersOf, signalPid } from "../proc-table.ts";
+import { leadersOf, processorTicksOf, signalPid } from "../proc-table.ts";
 import { run, waitFor } from "../process.ts";
 import { guestProcesses } from "./watch.ts";
 import type { Phase } from "./table.ts";
@@ -12,6 +13,12 @@ import type { Phase } from "./table.ts";
 /** A guest of 128 MiB is under way for half a minute. */
 const SLOW_MIBPS = 2;
 const FAST_MIBPS = 1_000;
+/** A second or two from the end, at a speed that does not outrun whoever asks. */
+const BRISK_MIBPS = 16;
+const LITTLE_MIB = 24;
+/** A guest that counts and writes uses more of a processor than this in any such time, and so does a transfer. */
+const STILL_MS = 1_000;
+const STILL_TICKS_MAX = 1;
 const COMMAND_TIMEOUT_MS = 3_000;
 
 export type Held = {
@@ -21,6 +28,8 @@ export type Held = {
   uuid: string;
   /** Lets the migration go on, where it still can. */
   release(): Promise<void>;
+  /** What holds it would be a loss of its own before long: released as soon as the party is gone. */
+  brief?: true;
 };
 
 export async function hold(fleet: Fleet, machine: Machine, phase: Phase): Promise<Held> {
@@ -54,8 +63,9 @@ export async function hold(fleet: Fleet, machine: Machine, phase: Phase): Promis
       await machine.migrationIn(migration, MigrationPhase.FINALIZING);
       return { ...held, migration, release };
     }
-    case "Pending":
     case "Switchover":
+      return { ...held, ...(await inSwitchover(fleet, machine, held)), brief: true };
+    case "Pending":
       throw new Error(`Nothing holds a migration in ${phase}`);
   }
 }
@@ -81,6 +91,42 @@ function stopAgent(fleet: Fleet, host: LabHost): () => Promise<void> {
   return async () => letGo();
 }
 
+/**
+ * libvirt has QEMU stop the guest and wait, when memory has been sent, until libvirt says that it may switch over. A libvirt
+ * that stands still says nothing; the other one gives it up after some seconds.
+ */
+async function inSwitchover(fleet: Fleet, machine: Machine, held: Pick<Held, "source" | "target" | "uuid">): Promise<Pick<Held, "migration" | "release">> {
+  const migration = await underWay(fleet, machine, held);
+  await hurry(held, BRISK_MIBPS);
+  await waitFor("little to be left", async () => (await remainingMiB(held)) < LITTLE_MIB || undefined);
+  held.source.libvirtd.stop();
+  const release = async (): Promise<void> => {
+    if (held.source.isOn() && held.source.libvirtd.pid() !== undefined) held.source.libvirtd.cont();
+  };
+  try {
+    await waitFor("the guest to stand still", () => standsStill(guestProcesses(held.source, held.uuid)[0]));
+    return { migration, release };
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
+
+/** By the kernel: QEMU's own word would have to be asked through libvirt. */
+async function standsStill(qemu: number | undefined): Promise<true | undefined> {
+  const before = processorTicksOf(qemu ?? 0);
+  await delay(systemClock, STILL_MS);
+  const after = processorTicksOf(qemu ?? 0);
+  if (before === undefined || after === undefined) throw new Error("The guest left before it could be held");
+  return after - before <= STILL_TICKS_MAX || undefined;
+}
+
+async function remainingMiB({ source, uuid }: Pick<Held, "source" | "uuid">): Promise<number> {
+  const match = /Memory remaining:\s+([\d.]+) (\w+)/.exec(await source.virsh("domjobinfo", uuid));
+  if (!match) throw new Error("The transfer was over before it could be held");
+  return Number(match[1]) * ({ GiB: 1_024, MiB: 1 }[match[2]!] ?? 0);
+}
+
 /** The record is Running before libvirt is called; the guest is on its way when both hosts have a QEMU of it. */
 async function underWay(fleet: Fleet, machine: Machine, { target, uuid }: { target: LabHost; uuid: string }): Promise<string> {
   const migration = await ask(machine, { to: target.name, bandwidthMiBps: SLOW_MIBPS });
@@ -95,6 +141,6 @@ async function jobRuns(fleet: Fleet, machine: Machine): Promise<boolean> {
 }
 
 /** A job that has ended, or a libvirt that is not there, has nothing left to hurry. */
-async function hurry({ source, uuid }: { source: LabHost; uuid: string }): Promise<void> {
-  await run("virsh", ["-c", source.uri, "migrate-setspeed", uuid, String(FAST_MIBPS)], { timeoutMs: COMMAND_TIMEOUT_MS }).catch(() => undefined);
+async function hurry({ source, uuid }: Pick<Held, "source" | "uuid">, speedMibps = FAST_MIBPS): Promise<void> {
+  await run("virsh", ["-c", source.uri, "migrate-setspeed", uuid, String(speedMibps)], { timeoutMs: COMMAND_TIMEOUT_MS }).catch(() => undefined);
 }

@@ -20,6 +20,8 @@ import { DiskLog, Watch } from "./watch.ts";
 
 /** How soon everything must be at rest once the party is back. */
 export const REST_WITHIN_MS = 60_000;
+/** A guest that was lost may only just have begun to boot. */
+const GUEST_WITHIN_MS = 60_000;
 const IMAGE = "ledger.raw";
 /** Seconds between two entries of the guest's log. */
 const LOG_INTERVAL = "0.5";
@@ -59,7 +61,7 @@ export async function runCell(bench: Bench, cell: Cell): Promise<CellResult> {
   const { status } = await machine.migration(held.migration);
   const end = endOf(status!);
   const written = watch.written;
-  await waitFor("the guest to write on", () => log.read(watch.from).length + watch.from > written + 1 || undefined);
+  await waitFor("the guest to write on", () => log.read(watch.from).length + watch.from > written + 1 || undefined, { timeoutMs: GUEST_WITHIN_MS });
   assert.deepEqual(await watch.end({ restart }), [], "what was seen from outside");
   assert.ok(ends.includes(end), `it ended ${end} (${status!.message}), and may end ${ends.join(", ")}`);
   if (!restart) assert.equal(await machine.node(), end === "Succeeded" ? held.target.name : held.source.name, "the owner is where the story says");

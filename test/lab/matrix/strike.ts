@@ -37,6 +37,7 @@ export async function strike(struck: Struck): Promise<void> {
     case "cut-out":
     case "cut-in": {
       await host.cutLink(({ cut: "both", "cut-out": "from-host", "cut-in": "to-host" } as const)[fault]);
+      if (held.brief) await held.release();
       await pause(UNREACHABLE_MS);
       return host.restoreLink();
     }
@@ -50,6 +51,7 @@ async function kill({ fleet, cell: { party }, held }: Struck, host: LabHost): Pr
   const fault = faultsOf(fleet, [host.name]).find((candidate) => candidate.name === name);
   if (fault) {
     await fault.strike();
+    if (held.brief) await held.release();
     await pause(RESTART_MS);
     if (party.endsWith("-driver")) await held.release(); // An agent that is held forks no other one.
     return fault.mend();
@@ -58,17 +60,20 @@ async function kill({ fleet, cell: { party }, held }: Struck, host: LabHost): Pr
   if (pids.length === 0) throw new Error(`There is no ${party} to kill`);
   for (const { pid } of pids) signalPid(pid, "SIGKILL");
   await waitFor(`${party} to be gone`, () => !pids.some(isAlive) || undefined);
+  if (held.brief) await held.release();
 }
 
 async function stop({ fleet, cell: { party }, held }: Struck, host: LabHost): Promise<void> {
   if (party.endsWith("-host")) {
     await host.freeze();
+    if (held.brief && host !== held.source) await held.release();
     await pause(UNREACHABLE_MS);
     return host.thaw();
   }
   const pids = processesOf(party, fleet, host, held.uuid);
   if (pids.length === 0) throw new Error(`There is no ${party} to stop`);
   const letGo = stopProcesses(pids);
+  if (held.brief && party !== "source-libvirtd") await held.release();
   await pause(/libvirtd|qemu|door|passage/.test(party) ? UNREACHABLE_MS : STOPPED_MS);
   letGo();
 }
@@ -101,12 +106,13 @@ const nameOfFault = (party: Party, { name }: LabHost): string =>
 /** A host that has the guest is fenced by a person's word, after its silence has shown as a question; then it comes back. */
 async function losePower({ fleet, machine, held, cell }: Struck, host: LabHost): Promise<void> {
   await host.powerOff();
+  if (held.brief) await held.release();
   await waitFor(`node ${host.name} to be silent`, async () => {
     const { node } = await fleet.api.nodes.getNode({ name: host.name });
     return node!.status!.session!.state === NodeSessionState.SILENT || undefined;
   });
   if ((await machine.node()) === host.name) {
-    if (cell.phase === "Running") await isUnknown(machine, held.migration);
+    if (cell.phase === "Running" || cell.phase === "Switchover") await isUnknown(machine, held.migration);
     await fleet.drover("node", "confirm-fenced", host.name, "--reason", "power was cut at the plug", "--yes-i-typed", host.name);
   }
   await host.powerOn();

@@ -2,6 +2,7 @@
  * The kill matrix on one screen: every phase of a migration, every party that can be lost in it, every way to lose it; which
  * of these cells cannot be and why; and how a migration may end in each of the others. Pure.
  */
+/** Those of the table in controller/migration/phases.ts, and Switchover, the part of Running in which the guest stands still. */
 export const PHASES = ["Pending", "Scheduling", "PreparingTarget", "TargetReady", "Running", "Switchover", "Finalizing"] as const;
 export const PARTIES = [
   "controller", "api-server", "source-agent", "target-agent", "source-driver", "target-driver", "source-libvirtd", "target-libvirtd",
@@ -28,7 +29,6 @@ const EXCLUSIONS: readonly (Pattern & { why: string })[] = [
   { parties: LINKS, faults: ["kill", "stop"], why: "a wire is cut, it neither dies nor stops" },
   { parties: PARTIES.filter((party) => !LINKS.includes(party)), faults: CUTS, why: "what is cut is a wire: see source-link and target-link" },
   { phases: ["Pending"], why: "nothing but a place in the queue tells it from Scheduling, whose lines of the table are the same" },
-  { phases: ["Switchover"], why: "it is a part of Running that lasts a moment inside QEMU, where nothing from outside can hold it; simulation and model stop in it" },
   { phases: ["Scheduling"], parties: OF_TARGET, why: "no target is chosen yet" },
   { phases: ["Scheduling", "PreparingTarget", "TargetReady"], parties: ["passage"], why: "the source opens it when it begins" },
   { phases: ["PreparingTarget"], parties: ["door"], why: "the door is open once the target is ready" },
@@ -57,6 +57,9 @@ const ENDS: readonly (Pattern & { ends: readonly string[]; restart?: true })[] =
   { phases: ["Running"], parties: GUEST, faults: ["kill"], ends: failed("GUEST_LOST"), restart: true },
   { phases: ["Running"], parties: CARRIERS, faults: ["kill"], ends: failed("TRANSFER_FAILED") },
   { phases: ["Running"], ends: ["Succeeded", ...failed("TRANSFER_FAILED")] },
+  { phases: ["Switchover"], parties: GUEST, faults: ["kill"], ends: failed("GUEST_LOST"), restart: true },
+  { phases: ["Switchover"], parties: MOVED_GUEST, faults: ["kill"], ends: failed("TRANSFER_FAILED") },
+  { phases: ["Switchover"], ends: ["Succeeded", ...failed("TRANSFER_FAILED")] },
   { phases: ["Finalizing"], parties: MOVED_GUEST, faults: ["kill"], ends: ["Succeeded"], restart: true },
   { phases: ["Finalizing"], ends: ["Succeeded"] },
 ];
