@@ -57,8 +57,8 @@ export async function hold(fleet: Fleet, machine: Machine, phase: Phase): Promis
     case "Running":
       return { ...held, migration: await underWay(fleet, machine, held), release: () => hurry(held) };
     case "Finalizing": {
-      const migration = await underWay(fleet, machine, held);
-      const release = stopAgent(fleet, source);
+      const migration = await nearlyThere(fleet, machine, held);
+      const release = stopAgent(fleet, source); // Not long before the handoff: its silence would end the phase.
       await hurry(held);
       await machine.migrationIn(migration, MigrationPhase.FINALIZING);
       return { ...held, migration, release };
@@ -96,9 +96,7 @@ function stopAgent(fleet: Fleet, host: LabHost): () => Promise<void> {
  * that stands still says nothing; the other one gives it up after some seconds.
  */
 async function inSwitchover(fleet: Fleet, machine: Machine, held: Pick<Held, "source" | "target" | "uuid">): Promise<Pick<Held, "migration" | "release">> {
-  const migration = await underWay(fleet, machine, held);
-  await hurry(held, BRISK_MIBPS);
-  await waitFor("little to be left", async () => (await remainingMiB(held)) < LITTLE_MIB || undefined);
+  const migration = await nearlyThere(fleet, machine, held);
   held.source.libvirtd.stop();
   const release = async (): Promise<void> => {
     if (held.source.isOn() && held.source.libvirtd.pid() !== undefined) held.source.libvirtd.cont();
@@ -110,6 +108,13 @@ async function inSwitchover(fleet: Fleet, machine: Machine, held: Pick<Held, "so
     await release();
     throw error;
   }
+}
+
+async function nearlyThere(fleet: Fleet, machine: Machine, held: Pick<Held, "source" | "target" | "uuid">): Promise<string> {
+  const migration = await underWay(fleet, machine, held);
+  await hurry(held, BRISK_MIBPS);
+  await waitFor("little to be left", async () => (await remainingMiB(held)) < LITTLE_MIB || undefined);
+  return migration;
 }
 
 /** By the kernel: QEMU's own word would have to be asked through libvirt. */
