@@ -85,10 +85,11 @@ export const cells: readonly Cell[] = everyCombination.filter((cell) => exclusio
 
 /** The cells of a list of names with commas, in which a "*" stands for any part. */
 export function cellsNamed(names: string): readonly Cell[] {
-  return names.split(",").flatMap((name) => {
+  const named = names.split(",").flatMap((name) => {
     const wanted = name.split("/");
     const found = cells.filter((cell) => wanted.length === 3 && nameOf(cell).split("/").every((part, index) => wanted[index] === "*" || wanted[index] === part));
     if (found.length === 0) throw new Error(`No cell is named "${name}": it is Phase/party/fault, such as "Running/*/kill"`);
     return found;
   });
+  return [...new Set(named)];
 }
