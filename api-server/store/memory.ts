@@ -4,7 +4,7 @@
  */
 import { type Act, type AuditQuery, type AuditRow, type AuditStretch, beginOf, lookThrough, type Mark, seal } from "./audit.ts";
 import { checkWrite, decide, NO_SUCH_REVISION } from "./decide.ts";
-import { BATCH_CHANGES_MAX, type Batch, Feed } from "./feed.ts";
+import { BATCH_CHANGES_MAX, type Batch, type BookmarkPause, Feed } from "./feed.ts";
 import { formatRevision, numberOf } from "./revision.ts";
 import {
   type Bookmark,
@@ -23,7 +23,7 @@ import {
 import { checkKept, watchLog } from "./watch.ts";
 
 type Row = { number: number; previous: Row | undefined; change: Change };
-export type MemoryOptions = { identity: Store["identity"]; ringChangesMax?: number };
+export type MemoryOptions = { identity: Store["identity"]; ringChangesMax?: number; bookmarks?: BookmarkPause };
 
 export class MemoryStore implements Store {
   readonly identity: Store["identity"];
@@ -36,10 +36,10 @@ export class MemoryStore implements Store {
   #auditBegin: Mark;
   #auditHead: Mark;
 
-  constructor({ identity, ringChangesMax }: MemoryOptions) {
+  constructor({ identity, ringChangesMax, bookmarks }: MemoryOptions) {
     this.identity = identity;
     this.#auditBegin = this.#auditHead = beginOf(identity.storeId);
-    this.#feed = new Feed({ head: 0, compacted: 0, ...(ringChangesMax !== undefined && { ringChangesMax }) });
+    this.#feed = new Feed({ head: 0, compacted: 0, bookmarks, ...(ringChangesMax !== undefined && { ringChangesMax }) });
   }
 
   async head(): Promise<Revision> {

@@ -12,6 +12,13 @@ const CLAIM = "api-server/subresources/claim.ts";
 const DECIDE = "node-agent/machine/decide.ts";
 
 export const MUTANTS = {
+  "epoch-check-removed": [
+    { file: OWNER_REPORT, from: "if (status.epoch !== epoch) no(", to: "if (status.epoch < 0) no(" },
+    { file: OWNER_REPORT, from: "status.claim.epoch !== epoch) no(", to: "status.claim.epoch < 0) no(" },
+  ],
+  "deadline-from-reply": [
+    { file: "controller/leader.ts", from: "this.#answeredAtMs = this.#sentAtMs.get(beat) ?? this.#answeredAtMs;", to: "this.#answeredAtMs = this.#leading.clock.monotonicMs();" },
+  ],
   "start-without-claim": [
     { file: DECIDE, from: `? { do: "start" } : { do: "claim" };`, to: `? { do: "start" } : { do: "start" };` },
   ],

@@ -33,6 +33,7 @@ export async function simulate(plan: Plan, { keepAll = false } = {}): Promise<Re
   let story: Story | undefined;
   const fleet = new Fleet(world, {
     nodes: NODES,
+    controllers: plan.controllers,
     rate: (name) => plan.drift[name] ?? 1,
     listener: {
       condemned: (...args) => checks.condemned(...args),

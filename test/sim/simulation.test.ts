@@ -1,7 +1,11 @@
 /** The simulation's own promises; its seeds are run by `npm run sim`. */
 import assert from "node:assert/strict";
 import { CELLS, END_MS, planOf } from "./plan/plan.ts";
+import type { Plan } from "./plan/plan.ts";
+import { shrink } from "./run/shrink.ts";
+import { Worker } from "./run/pool.ts";
 import { simulate } from "./simulate.ts";
+import type { Result } from "./simulate.ts";
 
 describe("the simulation", () => {
   it("lives the same life twice for one seed, and another one for another", async () => {
@@ -10,6 +14,28 @@ describe("the simulation", () => {
     assert.notEqual(first.traceHash, other.traceHash);
     assert.equal(first.broken, undefined, JSON.stringify(first.broken));
   }).timeout(120_000);
+
+  it("leaves out of a failing plan whatever its failure does not need", async () => {
+    const plan = planOf(5);
+    const needed = [plan.steps[3], plan.steps.at(-2)];
+    const lives = async ({ steps }: Plan): Promise<Result> => {
+      const broken = needed.every((step) => steps.includes(step!)) ? { invariant: "I1", message: "it ran twice", atMs: 1 } : undefined;
+      return { seed: 5, traceHash: "", events: 0, lines: [], cells: {}, failpoints: {}, answers: {}, migrations: {}, ...(broken && { broken }) };
+    };
+    const { plan: small, result } = await shrink(plan, "I1", lives);
+    assert.deepEqual(small.steps, needed);
+    assert.equal(result.broken?.message, "it ran twice");
+  });
+
+  it("tells of a broken rule in a few steps", async () => {
+    using worker = new Worker("deadline-from-reply");
+    const { broken } = await worker.seed(3);
+    assert.equal(broken?.invariant, "LEADERSHIP", JSON.stringify(broken));
+    const { steps, lines, message } = await worker.shrink(3, "LEADERSHIP");
+    assert.ok(steps.length <= 4, steps.join("\n"));
+    assert.ok(lines.length > 0);
+    assert.match(message, /still leads/);
+  }).timeout(300_000);
 
   it("has at least six machines, four migrations and five faults in each seed, over five minutes", () => {
     assert.ok(END_MS >= 300_000);

@@ -16,6 +16,7 @@ export function checkRecords(world: World, durable: DurableStore, mirror: Mirror
     requests.set(journal.requestId, stored.revision);
   });
   epochs(world, mirror);
+  merged(world, mirror);
   words(world, mirror);
   endings(world, mirror);
 }
@@ -37,6 +38,16 @@ function epochs(world: World, mirror: Mirror): void {
     const moved = same && before?.status?.nodeName !== nodeName && nodeName !== "" && before?.status?.claim !== undefined;
     if (moved && epoch <= (before?.status?.epoch ?? 0)) world.fail("I4", `${name}: it moves to ${nodeName} without a new epoch`);
     granted.set(machine, Math.max(known, lastGrantedEpoch));
+  });
+}
+
+/** Whatever is merged is about the record as it stands: a word under an older epoch is of a run or of an owner that is over. */
+function merged(world: World, mirror: Mirror): void {
+  mirror.instances.listeners.push(({ name, before, after }) => {
+    const [was, is] = [before?.status?.ownerReport, after?.status?.ownerReport];
+    if (!is || (was?.agentInstance === is.agentInstance && was.generation === is.generation)) return;
+    const { epoch } = after!.status!;
+    if (is.epoch !== epoch) world.fail("I15", `${name}: a report of epoch ${is.epoch} is merged, and the record stands at ${epoch}`);
   });
 }
 

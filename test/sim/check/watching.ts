@@ -24,6 +24,8 @@ export class Watching {
   #from = "";
   /** How far in the log what was told has been followed. */
   #at = 0;
+  /** Of the log's entries, how many are behind that. */
+  #passed = 0;
 
   constructor(world: World, mirror: Mirror, connection: Connection) {
     this.#world = world;
@@ -47,6 +49,7 @@ export class Watching {
     const { revision } = await this.#client.listVirtualMachineInstances(ListVirtualMachineInstancesRequest.create({ pageSize: 500 }));
     this.#from = revision;
     this.#at = numberOf(revision);
+    this.#passed = 0;
   }
 
   async #follow(): Promise<void> {
@@ -66,10 +69,20 @@ export class Watching {
   }
 
   #told(what: "bookmark" | "change", number: number): void {
-    const due = this.#mirror.log.find(({ key, revision }) => key.startsWith(PREFIX) && numberOf(revision) > this.#at);
-    const next = due && numberOf(due.revision);
+    const next = this.#nextAfter(this.#at);
     if (what === "change" && next !== number) return this.#world.fail("I3", `a watch is told of revision ${number}, and ${next ?? "nothing"} is the next one after ${this.#at}`);
     if (what === "bookmark" && next !== undefined && next <= number) return this.#world.fail("I3", `a bookmark says ${number}, and revision ${next} has not been told`);
     this.#at = number;
+  }
+
+  /** The log has every number once, in order: what was told is never looked through again. */
+  #nextAfter(at: number): number | undefined {
+    const { log } = this.#mirror;
+    for (; this.#passed < log.length; this.#passed += 1) {
+      const { key, revision } = log[this.#passed]!;
+      const number = numberOf(revision);
+      if (number > at && key.startsWith(PREFIX)) return number;
+    }
+    return undefined;
   }
 }

@@ -38,11 +38,7 @@ export function simConnection(way: Way): Connection {
     return transport;
   };
   const client = (definition: Definition) =>
-    Object.fromEntries(
-      Object.entries(lossless(definition as never as Parameters<typeof lossless>[0]).methods as unknown as Record<string, Method>).map(([name, method]) => [
-        name, caller(`/${definition.fullName}/${method.name}`, method, { way, current }),
-      ]),
-    );
+    Object.fromEntries(methodsOf(definition).map(([name, method]) => [name, caller(`/${definition.fullName}/${method.name}`, method, { way, current })]));
   return {
     channel: undefined,
     client,
@@ -51,6 +47,15 @@ export function simConnection(way: Way): Connection {
       transport = undefined;
     },
   } as unknown as Connection;
+}
+
+/** Made once: every life of every program asks for them again. */
+const known = new Map<string, [string, Method][]>();
+
+function methodsOf(definition: Definition): [string, Method][] {
+  const made = known.get(definition.fullName) ?? Object.entries(lossless(definition as never as Parameters<typeof lossless>[0]).methods as unknown as Record<string, Method>);
+  known.set(definition.fullName, made);
+  return made;
 }
 
 type Calling = { way: Way; current: () => Transport | undefined };
@@ -73,6 +78,7 @@ async function* exchange(path: string, method: Method, { way, current, request, 
   const hear = (frame: ServerFrame): void => {
     if (frame.kind === "message") return void answers.offer(method.responseType.decode(frame.bytes));
     options.onTrailer?.(frame.trailer);
+    if (frame.bytes) answers.offer(method.responseType.decode(frame.bytes));
     answers.close(frame.code === Status.OK ? undefined : new ClientError(path, frame.code, frame.details));
   };
   const stream = open(path, { way, current, metadata: metadata ? Metadata(metadata) : Metadata(), hear });
@@ -115,13 +121,11 @@ function open(path: string, { way, current, metadata, hear }: Opening): Stream |
 
 function send(stream: Stream | undefined, { requestType, responseStream }: Method, request: unknown): void {
   // A repeated stream would only be read by nobody.
-  stream?.send({ kind: "open", path: "", metadata: Metadata() }, { twice: !responseStream });
-  stream?.send({ kind: "message", bytes: encoded(requestType, request) });
-  stream?.send({ kind: "half-close" });
+  stream?.send({ kind: "call", bytes: encoded(requestType, request) }, { twice: !responseStream });
 }
 
 async function pump(stream: Stream | undefined, requests: AsyncIterable<unknown>, { type, isOver }: { type: Codec; isOver: () => boolean }): Promise<void> {
-  stream?.send({ kind: "open", path: "", metadata: Metadata() });
+  stream?.send({ kind: "open" });
   try {
     for await (const request of requests) {
       if (isOver()) return;

@@ -38,6 +38,8 @@ export class Network {
   readonly chance: Chance;
   #serving: Serving | undefined;
   readonly #cuts = new Set<string>();
+  readonly #slow = new Map<string, number>();
+  readonly #heardMs = new Map<string, number>();
   readonly #transports = new Set<Transport>();
   readonly #onHeal: (() => void)[] = [];
 
@@ -68,6 +70,24 @@ export class Network {
     this.#cuts.delete(`${from}>${to}`);
     for (const run of this.#onHeal.splice(0)) run();
     for (const transport of this.#transports) transport.healed();
+  }
+
+  /** What goes that way takes longer. */
+  slow(from: string, to: string, byMs: number): void {
+    this.#slow.set(`${from}>${to}`, byMs);
+  }
+
+  slowness(from: string, to: string): number {
+    return this.#slow.get(`${from}>${to}`) ?? 0;
+  }
+
+  /** When the server last heard something of a program. */
+  heardMs(name: string): number {
+    return this.#heardMs.get(name) ?? 0;
+  }
+
+  hears(name: string): void {
+    this.#heardMs.set(name, this.world.nowMs);
   }
 
   whenHealed(run: () => void): void {
@@ -140,9 +160,17 @@ export class Transport {
     this.#streams.delete(stream);
   }
 
-  isHeld(towards: "server" | "client"): boolean {
-    const [from, to] = towards === "server" ? [this.client, this.server.life] : [this.server.life, this.client];
-    return this.network.isCut(from.name, to.name);
+  isHeld(towards: Direction): boolean {
+    return this.network.isCut(...this.#way(towards));
+  }
+
+  slowness(towards: Direction): number {
+    return this.network.slowness(...this.#way(towards));
+  }
+
+  #way(towards: Direction): [from: string, to: string] {
+    const [client, server] = [this.client.name, this.server.life.name];
+    return towards === "server" ? [client, server] : [server, client];
   }
 
   get #silent(): boolean {
@@ -211,7 +239,6 @@ export class Stream {
   #server: Ear<ClientFrame> | undefined;
   #clientDone = false;
   #serverDone = false;
-  #unary = false;
 
   constructor(transport: Transport, listener: ListenerName, opening: Opening) {
     this.#transport = transport;
@@ -221,8 +248,7 @@ export class Stream {
 
   /** From the client. `twice`: a call that the server may also hear a second time, as one whose answer was lost. */
   send(frame: ClientFrame, { twice = false } = {}): void {
-    if (frame.kind === "open") this.#unary = twice;
-    this.#travel("server", frame.kind, frame.kind === "message" ? frame.bytes : undefined, () => this.#arriveAtServer(frame));
+    this.#travel("server", frame.kind, "bytes" in frame ? frame.bytes : undefined, () => this.#arriveAtServer(frame, twice));
   }
 
   lostByClient(details: string): void {
@@ -240,13 +266,14 @@ export class Stream {
     this.#finish();
   }
 
-  #arriveAtServer(frame: ClientFrame): void {
+  #arriveAtServer(frame: ClientFrame, twice: boolean): void {
     const { server, serverUp } = this.#transport;
     if (!serverUp || this.#serverDone) return;
     server.life.enter(() => {
-      if (frame.kind === "open") this.#server = this.#begin((answer) => this.#answer(answer));
-      else this.#server?.(frame);
-      if (frame.kind === "message" && this.#unary) this.#maybeAgain(frame.bytes);
+      this.#transport.network.hears(this.#transport.client.name);
+      if (frame.kind === "open" || frame.kind === "call") this.#server = this.#begin((answer) => this.#answer(answer));
+      if (frame.kind !== "open") this.#server?.(frame);
+      if (frame.kind === "call" && twice) this.#maybeAgain(frame.bytes);
     });
   }
 
@@ -266,8 +293,7 @@ export class Stream {
       network.world.note(`again ${this.#transport.client.name} ${this.#opening.path}`);
       server.life.enter(() => {
         const repeat = this.#begin(() => undefined);
-        repeat({ kind: "message", bytes });
-        repeat({ kind: "half-close" });
+        repeat({ kind: "call", bytes });
       });
     });
   }
@@ -275,7 +301,7 @@ export class Stream {
   #answer(frame: ServerFrame): void {
     if (this.#serverDone) return;
     if (frame.kind === "end") this.#serverDone = true;
-    this.#travel("client", frame.kind === "end" ? `end ${Status[frame.code]}` : frame.kind, frame.kind === "message" ? frame.bytes : undefined, () => {
+    this.#travel("client", frame.kind === "end" ? `end ${Status[frame.code]}` : frame.kind, frame.bytes, () => {
       if (this.#clientDone || !this.#transport.usable) return;
       if (frame.kind === "end") this.#clientDone = true;
       this.#transport.client.enter(() => this.#opening.hear(frame));
@@ -287,7 +313,7 @@ export class Stream {
     const { network, client } = this.#transport;
     const { world, chance, weather } = network;
     const [fromMs, toMs] = weather.delayMs;
-    const delayMs = chance.between(fromMs, toMs) + (chance.happens(weather.spike) ? chance.between(0, weather.spikeMs) : 0);
+    const delayMs = chance.between(fromMs, toMs) + (chance.happens(weather.spike) ? chance.between(0, weather.spikeMs) : 0) + this.#transport.slowness(towards);
     if (chance.happens(weather.loss)) {
       world.note(`lost ${client.name} ${this.#opening.path} ${what}`);
       return this.#transport.reset();
@@ -309,8 +335,7 @@ export class Stream {
       held.push(() => this.#land(towards, frame));
       return;
     }
-    network.world.digest(`${network.world.nowMs}${towards}${this.#transport.client.name}${this.#opening.path}${frame.what}`);
-    if (frame.bytes) network.world.digest(frame.bytes);
+    network.world.digest(`${network.world.nowMs}${towards}${this.#transport.client.name}${this.#opening.path}${frame.what}`, frame.bytes);
     frame.arrive();
   }
 

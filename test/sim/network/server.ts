@@ -62,18 +62,18 @@ export class SimServer {
     const requests = new Channel<unknown>(REQUESTS_MAX);
     const aborting = new AbortController();
     const context = { metadata: metadata.set(...headerOf(peer)), peer: from, header: Metadata(), sendHeader: () => undefined, trailer, signal: aborting.signal };
-    const end = (code: Status, details: string) => answer({ kind: "end", code, details, trailer });
+    const end = (code: Status, details: string, bytes?: Uint8Array) => answer({ kind: "end", code, details, trailer, ...(bytes && { bytes }) });
     if (!handler) end(Status.UNIMPLEMENTED, path);
     else {
       const message = (response: unknown) => answer({ kind: "message", bytes: encoded(handler.method.responseType, response) });
       void serve(handler, { requests, context, message }).then(
-        () => end(Status.OK, ""),
+        (bytes) => end(Status.OK, "", bytes),
         (error: unknown) => this.#failed(path, error, end),
       );
     }
     return (frame) => {
-      if (frame.kind === "message" && handler) requests.offer(handler.method.requestType.decode(frame.bytes));
-      if (frame.kind === "half-close") requests.close();
+      if ("bytes" in frame && handler) requests.offer(handler.method.requestType.decode(frame.bytes));
+      if (frame.kind === "half-close" || frame.kind === "call") requests.close();
       if (frame.kind === "cancel") {
         requests.close(aborted());
         aborting.abort();
@@ -99,15 +99,15 @@ export const encoded = (type: Codec, message: unknown): Uint8Array => type.encod
 
 const composed = (outer: ServerMiddleware | undefined, inner: ServerMiddleware): ServerMiddleware => (outer ? composeServerMiddleware(outer, inner) : inner);
 
-async function serve(handler: Handler, { requests, context, message }: { requests: Channel<unknown>; context: CallContext; message: (response: unknown) => void }): Promise<void> {
-  const { requestStream, responseStream } = handler.method;
+/** Answers what ends the call: the one answer of a call that has one. */
+async function serve(handler: Handler, { requests, context, message }: { requests: Channel<unknown>; context: CallContext; message: (response: unknown) => void }): Promise<Uint8Array | undefined> {
+  const { requestStream, responseStream, responseType } = handler.method;
   const incoming = requests[Symbol.asyncIterator]();
   const request = requestStream ? { [Symbol.asyncIterator]: () => incoming } : (await incoming.next()).value;
   const answers = handler.run(request, context);
   for (let result = await answers.next(); ; result = await answers.next()) {
     if (result.done) {
-      if (!responseStream) message(result.value);
-      return;
+      return responseStream ? undefined : encoded(responseType, result.value);
     }
     if (context.signal.aborted) {
       await answers.return(undefined);

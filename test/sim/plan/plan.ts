@@ -15,10 +15,10 @@ export type MovePhase = (typeof PHASES)[number];
 
 /** What can be lost, and how. A party of a migration is named by its part in it. */
 export const CELLS = {
-  controller: ["crash", "pause", "cut", "cut-to", "cut-from"],
+  controller: ["crash", "pause", "cut", "cut-to", "cut-from", "late-from"],
   "api-server": ["crash", "pause", "disk-full", "disk-fails", "disk-slow"],
-  "source-agent": ["crash", "pause", "cut", "cut-to", "cut-from", "reset"],
-  "target-agent": ["crash", "pause", "cut", "cut-to", "cut-from", "reset"],
+  "source-agent": ["crash", "pause", "cut", "cut-to", "cut-from", "late-from", "reset"],
+  "target-agent": ["crash", "pause", "cut", "cut-to", "cut-from", "late-from", "reset"],
   "source-driver": ["crash", "pause"],
   "target-driver": ["crash", "pause"],
   "source-libvirtd": ["crash", "pause"],
@@ -54,6 +54,8 @@ export type MachinePlan = { name: string; strategy: RunStrategy; /** Machines wi
 export type Plan = {
   seed: number;
   machines: MachinePlan[];
+  /** More than one stand in line, and the first decides. */
+  controllers: number;
   steps: Step[];
   /** How fast each program's clock runs. */
   drift: Record<string, number>;
@@ -89,9 +91,10 @@ export function planOf(seed: number): Plan {
   return {
     seed,
     machines,
-    steps: [...moves(chance), ...wishes(chance), ...troubles(chance)],
-    drift: Object.fromEntries(["api-server", "controller", ...NODES.map((node) => `agent/${node}`)].map((name) => [name, 1 + chance.between(-0.01, 0.01)])),
-    weather: { delayMs: [0.2, 3], spike: 0.02, spikeMs: chance.pick([20, 200, 1_000]), loss: chance.pick([0, 0, 0.0005]), duplicate: chance.pick([0, 0.02, 0.1]), lateMs: chance.pick([200, 3_000, 12_000]) },
+    controllers: chance.happens(0.25) ? 2 : 1,
+    steps: [...moves(chance), ...wishes(chance), ...troubles(chance), ...unheard(chance)],
+    drift: Object.fromEntries(["api-server", "controller", "controller-2", ...NODES.map((node) => `agent/${node}`)].map((name) => [name, 1 + chance.between(-0.01, 0.01)])),
+    weather: { delayMs: [0.2, 3], spike: 0.02, spikeMs: chance.pick([20, 200, 1_000]), loss: chance.pick([0, 0, 0.0005]), duplicate: chance.pick([0, 0.02, 0.1, 0.2]), lateMs: chance.pick([200, 3_000, 12_000]) },
   };
 }
 
@@ -110,7 +113,7 @@ function moves(chance: Chance): Step[] {
     const machine = chance.below(5);
     const migrate: Step = { when: { atMs }, act: "verb", verb: { verb: "migrate", machine, to: chance.happens(0.7) ? "" : chance.pick(NODES), move: index } };
     const meets = Array.from({ length: chance.pick([0, 1, 1, 1, 2, 3]) }, () => meeting(chance, machine, index));
-    return [migrate, ...meets];
+    return [migrate, ...meets, ...(chance.happens(0.25) ? tellsAndTakesBack(chance, machine, index) : [])];
   }).flat();
 }
 
@@ -122,6 +125,16 @@ function meeting(chance: Chance, machine: number, move: number): Step {
     return { when, act: "verb", verb: verb === "migrate" ? { verb, machine, to: chance.pick(NODES), move: SECOND } : { verb, machine } };
   }
   return { when, act: "fault", fault: faultOf(chance) };
+}
+
+/** Its owner has much to say while the migration is taken back, so that some of it is heard under the epoch after. */
+function tellsAndTakesBack(chance: Chance, machine: number, move: number): Step[] {
+  const phase = chance.pick(["preparing", "ready"] as const);
+  const delayMs = chance.pick([0, 50, 400]);
+  return [
+    { when: { move, phase, delayMs }, act: "verb", verb: { verb: "guest-stalls", machine } },
+    { when: { move, phase, delayMs: delayMs + chance.between(100, 2_000) }, act: "verb", verb: { verb: "cancel", machine } },
+  ];
 }
 
 function wishes(chance: Chance): Step[] {
@@ -139,6 +152,19 @@ function wishes(chance: Chance): Step[] {
 
 function troubles(chance: Chance): Step[] {
   return Array.from({ length: 5 + chance.below(5) }, (): Step => ({ when: { atMs: chance.between(BEGIN_MS, HEAL_MS - 10_000) }, act: "fault", fault: faultOf(chance) }));
+}
+
+/** A program hears late, and then is not heard any more: what it believes of its standing has to end before others' belief. */
+function unheard(chance: Chance): Step[] {
+  if (!chance.happens(0.5)) return [];
+  const atMs = chance.between(BEGIN_MS, HEAL_MS - 40_000);
+  const party = chance.pick(["controller", "controller", "source-agent"] as const);
+  const [node, other] = [chance.pick(NODES), NODES[0]];
+  const fault = (harm: Harm, forMs: number): Pick<Extract<Step, { act: "fault" }>, "act" | "fault"> => ({ act: "fault", fault: { party, harm, node, other, forMs } });
+  return [
+    { when: { atMs }, ...fault("late-from", 25_000) },
+    { when: { atMs: atMs + chance.between(4_000, 9_000) }, ...fault("cut-to", chance.pick([9_000, 12_000, 18_000])) },
+  ];
 }
 
 const PARTIES = Object.keys(CELLS) as Party[];

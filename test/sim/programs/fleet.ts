@@ -18,6 +18,7 @@ import { Agent } from "../../../node-agent/agent.ts";
 import { Host } from "../../../node-agent/host.ts";
 import { Driver } from "../../../node-agent/libvirt/driver.ts";
 import { LibvirtHypervisor } from "../../../node-agent/libvirt/libvirt-hypervisor.ts";
+import { Leadership } from "../check/leadership.ts";
 import { SimDrivers } from "../hypervisor/driver.ts";
 import { SimHost } from "../hypervisor/host.ts";
 import type { HostListener } from "../hypervisor/host.ts";
@@ -34,6 +35,7 @@ import { Failpoints } from "./failpoints.ts";
 import { doorsOn, endingsOn, HostFiles, journalOn, storageOn, storeOn } from "./host-files.ts";
 
 export const LEASE_MS = 15_000;
+export const CONTROLLERS: readonly string[] = ["controller", "controller-2"];
 const MIB = 1024 ** 2;
 /** As the agent's channel has them, and the controller's. */
 const KEEPALIVE_MS = { agent: 8_000, controller: 30_000, user: 30_000 };
@@ -45,12 +47,12 @@ const rules = fieldRules(schema);
 /** One host with its agent. */
 export type Place = { host: SimHost; files: HostFiles; nodeUid: string; nodeRecordUid: string; agent: Life | undefined; drivers: SimDrivers | undefined };
 
-export type FleetOptions = { nodes: readonly string[]; listener: HostListener; /** How fast a program's clock runs. */ rate: (name: string) => number };
+export type FleetOptions = { nodes: readonly string[]; /** How many stand in line. */ controllers: number; listener: HostListener; /** How fast a program's clock runs. */ rate: (name: string) => number };
 
 export class Fleet {
   readonly world: World;
   readonly network: Network;
-  readonly durable = new DurableStore();
+  readonly durable: DurableStore;
   readonly failpoints: Failpoints;
   readonly places = new Map<string, Place>();
   readonly links = new Set<string>();
@@ -59,14 +61,17 @@ export class Fleet {
   disk: Disk = SOUND;
   calm = false;
   server: Life | undefined;
-  controller: Life | undefined;
+  readonly controllers = new Map<string, Life>();
+  readonly leadership: Leadership;
   readonly #options: FleetOptions;
   #lives = 0;
 
   constructor(world: World, options: FleetOptions) {
     this.world = world;
     this.#options = options;
+    this.durable = new DurableStore(world);
     this.network = new Network(world);
+    this.leadership = new Leadership(world, (name) => this.network.heardMs(name));
     this.failpoints = new Failpoints((life, point) => this.#struck(life, point));
     const fabric = {
       host: (name: string) => this.places.get(name)?.host,
@@ -88,14 +93,24 @@ export class Fleet {
     this.world.after(STARTS_MS.server, () => life.enter(() => void this.#serve(life).catch((error: unknown) => this.#fell(life, error))));
   }
 
-  startController(): void {
-    if (this.controller && !this.controller.dead) return;
-    const life = (this.controller = this.#life("controller"));
+  /** The one that decides, or would be the first to. */
+  get controller(): Life | undefined {
+    return this.leadership.leader ?? this.controllers.get(CONTROLLERS[0]!);
+  }
+
+  startControllers(): void {
+    for (const name of CONTROLLERS.slice(0, this.#options.controllers)) this.#startController(name);
+  }
+
+  #startController(name: string): void {
+    if (this.controllers.get(name)?.dead === false) return;
+    const life = this.#life(name);
+    this.controllers.set(name, life);
     const connection = simConnection({ network: this.network, life, listener: "public", peer: { kind: "controller" }, keepaliveMs: KEEPALIVE_MS.controller, passes: this.#passes(life, "controller") });
     const config = { migrations: { fleet: 5, outboundPerNode: 2, inboundPerNode: 2, defaults: MIGRATION_DEFAULTS, budgets: MIGRATION_BUDGETS } };
     const { clock, random, log } = life;
     this.world.after(STARTS_MS.controller, () =>
-      life.enter(() => void runController({ config, connection, name: "controller", clock, random, log, signal: new AbortController().signal }).then(
+      life.enter(() => void runController({ config, connection, name, clock, random, log, signal: new AbortController().signal }).then(
         () => this.#fell(life, new Error("It ended by itself")),
         (error: unknown) => this.#fell(life, error),
       )));
@@ -148,7 +163,7 @@ export class Fleet {
       this.startAgent(name);
     }
     this.startServer();
-    this.startController();
+    this.startControllers();
   }
 
   #passes(life: Life, program: string): (side: "before" | "after") => boolean {
@@ -157,7 +172,7 @@ export class Fleet {
 
   #life(name: string): Life {
     this.#lives += 1;
-    return new Life(this.world, name, { rate: this.#options.rate(name), incarnation: this.#lives });
+    return new Life(this.world, name, { rate: this.#options.rate(name), incarnation: this.#lives, said: (...about) => this.leadership.said(...about) });
   }
 
   /** Who dies at a failpoint is started again by its service manager. */

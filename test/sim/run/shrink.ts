@@ -4,7 +4,7 @@ import type { Result } from "../simulate.ts";
 
 const TRIES_MAX = 80;
 
-export async function shrink(plan: Plan, invariant: string, simulate: (plan: Plan) => Promise<Result>): Promise<{ plan: Plan; result: Result | undefined }> {
+export async function shrink(plan: Plan, invariant: string, simulate: (plan: Plan) => Promise<Result>): Promise<{ plan: Plan; result: Result }> {
   let steps: readonly Step[] = plan.steps;
   let result: Result | undefined;
   let tries = 0;
@@ -23,5 +23,6 @@ export async function shrink(plan: Plan, invariant: string, simulate: (plan: Pla
       else at += size;
     }
   }
-  return { plan: { ...plan, steps: [...steps] }, result };
+  const small = { ...plan, steps: [...steps] };
+  return { plan: small, result: result ?? (await simulate(small)) };
 }

@@ -1,7 +1,10 @@
 /** One process, one thread: simulates the seeds that it is given, one after the other; with a broken rule, if one is named. */
+import { enableCompileCache } from "node:module";
 import { breakRule, isMutant } from "../mutants.ts";
 import type { Order, Word } from "./protocol.ts";
 
+// Every worker loads the same programs: their types are stripped once.
+enableCompileCache();
 const name = process.argv[2] ?? "";
 const mutant = isMutant(name) ? name : undefined;
 if (mutant) breakRule(mutant);
@@ -23,8 +26,8 @@ async function obey(order: Order): Promise<void> {
     return say({ word: "outcome", outcome: { ...outcome, cpuMs: cpuMs() - beganMs } });
   }
   const small = await shrink(plan, order.invariant, simulate);
-  const lines = (small.result?.lines ?? []).filter((line) => !line.includes(" commit ")).slice(-STORY_LINES);
-  say({ word: "story", seed: order.seed, steps: small.plan.steps.map(tellStep), lines, message: small.result?.broken?.message ?? "" });
+  const lines = small.result.lines.filter((line) => !line.includes(" commit ")).slice(-STORY_LINES);
+  say({ word: "story", seed: order.seed, steps: small.plan.steps.map(tellStep), lines, message: small.result.broken?.message ?? "" });
 }
 
 process.on("message", (order) => void obey(order as Order));

@@ -1,11 +1,13 @@
 /** Carries faults out. Each answers whether it found something to harm, so that what is counted really happened. */
 import { FOUL } from "../network/network.ts";
 import type { Harm, NodeName, Party } from "../plan/plan.ts";
-import { linkOf } from "../programs/fleet.ts";
+import { CONTROLLERS, linkOf } from "../programs/fleet.ts";
 import type { Fleet, Place } from "../programs/fleet.ts";
 import { SOUND } from "../store/sim-store.ts";
 
 const BACK_MS = 1_500;
+/** Of all that is said to one program, while it hears late: more than leaders' leases are apart, less than one is long. */
+const LATE_MS: [number, number] = [2_400, 2_900];
 /** A host's supervisor brings the agent and libvirtd back sooner than a person brings power. */
 const DAEMON_BACK_MS_MAX = 12_000;
 
@@ -27,9 +29,10 @@ export class Harms {
     this.#fleet.disk = SOUND;
     this.#fleet.calm = true;
     links.clear();
-    for (const name of ["controller", ...[...places.keys()].map((node) => `agent/${node}`)]) {
+    for (const name of [...CONTROLLERS, ...[...places.keys()].map((node) => `agent/${node}`)]) {
       network.heal(name, "api-server");
       network.heal("api-server", name);
+      network.slow("api-server", name, 0);
     }
     this.#fleet.restoreAll();
   }
@@ -39,7 +42,7 @@ export class Harms {
     if (this.#over) return false;
     const place = this.#fleet.places.get(hit.node)!;
     switch (party) {
-      case "controller": return this.#program(hit, { name: "controller", life: this.#fleet.controller });
+      case "controller": return this.#program(hit, { name: this.#fleet.controller?.name ?? CONTROLLERS[0]!, life: this.#fleet.controller });
       case "api-server": return hit.harm.startsWith("disk-") ? this.#disk(hit) : this.#program(hit, { name: "api-server", life: this.#fleet.server });
       case "source-agent":
       case "target-agent": return this.#program(hit, { name: `agent/${hit.node}`, life: place.agent });
@@ -71,6 +74,11 @@ export class Harms {
         fleet.network.heal(name, "api-server");
         fleet.network.heal("api-server", name);
       });
+      return true;
+    }
+    if (harm === "late-from") {
+      fleet.network.slow("api-server", name, fleet.world.chance(`late/${fleet.world.nowMs}`).between(...LATE_MS));
+      this.#later(forMs, () => fleet.network.slow("api-server", name, 0));
       return true;
     }
     if (!life || life.dead) return false;

@@ -42,7 +42,7 @@ export class Story {
     const { world, network } = this.#fleet;
     network.weather = this.#plan.weather;
     this.#fleet.startServer();
-    this.#fleet.startController();
+    this.#fleet.startControllers();
     for (const name of NODES) void this.#join(name);
     for (const machine of this.#plan.machines) world.after(machine.createdMs, () => void this.users.createMachine(machine));
     for (const step of this.#plan.steps) {

@@ -31,6 +31,8 @@ export class World {
   #order = 0;
   readonly #heap: Pending[] = [];
   readonly #hash = createHash("sha256");
+  /** Of the trace, what the hash has not taken in yet. */
+  #told = "";
   readonly #keepAll: boolean;
 
   constructor(seed: number, { keepAll = false }: { keepAll?: boolean } = {}) {
@@ -55,14 +57,15 @@ export class World {
   /** Part of the trace: two runs of one seed say the same. */
   note(text: string): void {
     const line = `${this.nowMs.toFixed(3)} ${text}`;
-    this.#hash.update(line);
+    this.#told += line;
     this.lines.push(line);
     if (!this.#keepAll && this.lines.length > 2 * LINES_KEPT) this.lines.splice(0, LINES_KEPT);
   }
 
   /** Part of the trace, and not worth a line. */
-  digest(bytes: Uint8Array | string): void {
-    this.#hash.update(bytes);
+  digest(text: string, bytes?: Uint8Array): void {
+    this.#told += text;
+    if (bytes) this.#hash.update(this.#taken()).update(bytes);
   }
 
   fail(invariant: string, message: string): void {
@@ -72,7 +75,13 @@ export class World {
   }
 
   traceHash(): string {
-    return this.#hash.copy().digest("hex");
+    return this.#hash.update(this.#taken()).copy().digest("hex");
+  }
+
+  #taken(): string {
+    const told = this.#told;
+    this.#told = "";
+    return told;
   }
 
   /** Lives until the time, or until something is broken. `check` is asked after each event. */
