@@ -4,7 +4,7 @@
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { isMutant, MUTANT_SEEDS_MAX, MUTANTS } from "./mutants.ts";
+import { isMutant, MUTANT_SEEDS_MAX, MUTANTS, seedsFor } from "./mutants.ts";
 import type { MutantName } from "./mutants.ts";
 import { planOf } from "./plan/plan.ts";
 import { tellStep } from "./plan/words.ts";
@@ -103,7 +103,7 @@ async function findMutants(names: readonly MutantName[]): Promise<boolean> {
   let survivors = 0;
   await spread(names, workers, async (name) => {
     using worker = new Worker(name);
-    for (let seed = 1; seed <= MUTANT_SEEDS_MAX; seed += 1) {
+    for (const seed of seedsFor(name)) {
       const { broken } = await worker.seed(seed);
       if (!broken) continue;
       console.log(`mutant ${name}: found by seed ${seed}: ${broken.invariant}: ${broken.message.slice(0, 160)}`);
