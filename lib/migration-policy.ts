@@ -39,7 +39,7 @@ export type PolicyQuestion = {
   spec: Pick<VirtualMachineInstanceMigrationSpec, "settings" | "bandwidthMibPerSecond" | "autoConverge">;
   /** Of the guest, with the disks that are copied. */
   bytes: number;
-  /** How long the transfer is expected to take, where that is known: the limit is never below twice that. */
+  /** How long the transfer is expected to take, where that is known: a limit for many migrations is never below twice that. */
   forecastMs?: number | undefined;
   defaults?: MigrationDefaults;
 };
@@ -52,7 +52,9 @@ export function resolvePolicy({ policies, namespaceLabels, instanceLabels, spec,
   const settled = derived({ ...defaults, ...present(match?.policy.spec), ...present(own) });
   const policyName = match?.policy.metadata?.name ?? "";
   const why = [reasonOf(match, policies.length), overridden(own), settled.remark].filter((part) => part !== "").join("; ");
-  return { policyName, why, options: optionsOf(settled, { policyName, why, bytes, forecastMs }) };
+  // Who sets a limit for one migration knows that one; what is set for many has to leave each the time that it needs.
+  const expectedMs = own.completionTimeoutPerGib === undefined ? forecastMs : undefined;
+  return { policyName, why, options: optionsOf(settled, { policyName, why, bytes, forecastMs: expectedMs }) };
 }
 
 export type Match = { policy: MigrationPolicy; namespaceLabels: number; instanceLabels: number };

@@ -108,7 +108,11 @@ describe("the resolved options", () => {
   ];
   for (const [bytes, completionTimeoutPerGib, forecastMs, seconds] of limits) {
     it(`limit ${bytes} bytes at ${completionTimeoutPerGib} s a GiB, forecast ${forecastMs}, to ${seconds} s`, () => {
-      assert.equal(ask({ bytes, forecastMs, spec: { settings: { completionTimeoutPerGib } } }).options.completionTimeoutSeconds, seconds);
+      assert.equal(ask({ bytes, forecastMs, defaults: { ...MIGRATION_DEFAULTS, completionTimeoutPerGib } }).options.completionTimeoutSeconds, seconds);
     });
   }
+
+  it("leave a limit as it is that one migration sets for itself, whatever is forecast", () => {
+    assert.equal(ask({ forecastMs: 90_000, spec: { settings: { completionTimeoutPerGib: 15 } } }).options.completionTimeoutSeconds, 15);
+  });
 });
