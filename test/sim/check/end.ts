@@ -79,10 +79,19 @@ function strays(fleet: Fleet, mirror: Mirror): string[] {
       if (!identity) return [];
       const record = mirror.instances.objects.get(identity.vm);
       const rightful = record?.metadata?.uid === identity.vmiUid && record.status?.nodeName === host.name;
-      // A definition that lay on a host without power while its run ended elsewhere: nobody can say, so that it is left.
-      const unknown = domain.state === "shutoff" && host.boots > 1 && !record;
-      return rightful || unknown ? [] : [`${host.name} still has "${domain.name}" (${domain.state}/${domain.reason}, epoch ${identity.epoch}): ${about(record)}`];
+      return rightful || isForAPerson(mirror, { host: host.name, domain, vmUid: identity.vmUid }) ? [] : [`${host.name} still has "${domain.name}" (${domain.state}/${domain.reason}, epoch ${identity.epoch}): ${about(record)}`];
     }));
+}
+
+/**
+ * What no record speaks of any more is left alone, however it came about: a definition on a host without power while its
+ * run ended elsewhere, a half at a source whose libvirt slept while its machine moved and was deleted. It does not run, and its
+ * node has to report it.
+ */
+function isForAPerson(mirror: Mirror, { host, domain, vmUid }: { host: string; domain: { name: string; state: string }; vmUid: string }): boolean {
+  const known = [...mirror.machines.objects.values()].some(({ metadata }) => metadata?.uid === vmUid);
+  const reported = mirror.nodes.objects.get(host)?.status?.report?.foreignDomains.includes(domain.name) ?? false;
+  return domain.state !== "running" && !known && reported;
 }
 
 function nodeFaults(fleet: Fleet, mirror: Mirror): string[] {
