@@ -36,7 +36,7 @@ export const MUTANTS = {
   ],
   "deadline-ends-a-migration-whose-call-is-out": [
     { file: PHASES, from: `{ when: ["abort-asked"], to: RUNNING },`, to: `{ when: ["late"], move: "revoke", to: FAILED, reason: MigrationReason.TRANSFER_FAILED },` },
-    { file: "controller/migration/facts.ts", from: "[MigrationPhase.TARGET_READY]: 30_000,", to: "[MigrationPhase.TARGET_READY]: 30_000, [MigrationPhase.RUNNING]: 5_000," },
+    { file: "controller/migration/facts.ts", from: "elapsedMs(phase) >= budgetMs(budgets, phase),", to: "elapsedMs(phase) >= (phase === MigrationPhase.RUNNING ? 5_000 : budgetMs(budgets, phase))," },
   ],
   "volume-holder-skipped": [
     { file: CLAIM, from: "  requireVolumes(vmi, claiming.volumes);", to: "  void requireVolumes;" },
