@@ -32,7 +32,9 @@ export class BaseDigests {
       await file.close();
       return known.digest;
     }
-    const reading = this.#running.get(path) ?? this.#read(path, file, stamp);
+    const running = this.#running.get(path);
+    if (running) await file.close();
+    const reading = running ?? this.#read(path, file, stamp);
     if (size > this.#bytesMax) return "";
     await reading;
     const found = this.#known.get(path);
