@@ -91,6 +91,20 @@ export interface Reads {
   watch<T extends Resource>(kind: Kind<T>, options: WatchOptions): AsyncIterable<WatchEvent<T>>;
 }
 
+const PAGE_SIZE = 500;
+
+/** All of a kind, a page after the other. */
+export async function* everyOf<T extends Resource>(reads: Pick<Reads, "list">, kind: Kind<T>): AsyncGenerator<T> {
+  for (let pageToken = ""; ; ) {
+    const page = await reads.list(kind, { pageSize: PAGE_SIZE, pageToken });
+    yield* page.items;
+    pageToken = page.nextPageToken;
+    if (pageToken === "") return;
+  }
+}
+
+export const allOf = <T extends Resource>(reads: Pick<Reads, "list">, kind: Kind<T>): Promise<T[]> => Array.fromAsync(everyOf(reads, kind));
+
 export type Expected = {
   /** The version that must stand there, else Aborted; empty or absent takes whatever does. */
   expected?: string;

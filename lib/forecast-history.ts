@@ -18,26 +18,35 @@ const MIB = 1024 ** 2;
 /** What was seen of the running domain just before. */
 export type Inspected = { residentBytes: number; dirtyBytesPerSecond?: number | undefined };
 
-export type Move = {
+type OneMove = {
   instance: VirtualMachineInstance;
   targetNode: string;
   /** Of disks that are copied along. */
   diskBytes: number;
   options: Pick<MigrationOptions, "bandwidthMibPerSecond" | "maxDowntimeMs" | "downtimeSteps" | "autoConverge" | "postCopy">;
   inspected?: Inspected | undefined;
-  /** In any order, unfinished and failed ones too. */
-  past: readonly Migration[];
 };
 
-export function forecastMove({ instance, targetNode, diskBytes, options, inspected, past }: Move): MigrationForecast {
+/** `past`: in any order, unfinished and failed ones too. */
+export type Move = OneMove & { past: readonly Migration[] };
+
+/** For several moves at a time: what has been is put in order once. */
+export function forecaster(past: readonly Migration[]): (move: OneMove) => MigrationForecast {
+  const ended = newestFirst(past);
+  return (move) => forecastBy(ended, move);
+}
+
+export const forecastMove = ({ past, ...move }: Move): MigrationForecast => forecaster(past)(move);
+
+function forecastBy(ended: readonly Migration[], { instance, targetNode, diskBytes, options, inspected }: OneMove): MigrationForecast {
   const { metadata, spec, status } = instance;
-  const own = past.filter((migration) => migration.spec?.vmiName === metadata?.name && migration.metadata?.namespace === metadata?.namespace);
+  const last = ended.find((migration) => migration.spec?.vmiName === metadata?.name && migration.metadata?.namespace === metadata?.namespace);
   return forecast({
     memoryBytes: quantityBytes(spec?.domain?.memory?.guest ?? "0"),
     residentBytes: inspected?.residentBytes,
     diskBytes,
-    dirty: dirtyOf(inspected, own),
-    history: samplesFor(past, { sourceNode: status?.nodeName ?? "", targetNode }),
+    dirty: dirtyOf(inspected, last),
+    history: samplesFor(ended, { sourceNode: status?.nodeName ?? "", targetNode }),
     options: {
       bandwidthBytesPerSecond: options.bandwidthMibPerSecond * MIB,
       downtimeMsMax: options.maxDowntimeMs,
@@ -48,18 +57,16 @@ export function forecastMove({ instance, targetNode, diskBytes, options, inspect
   });
 }
 
-function dirtyOf(inspected: Inspected | undefined, own: readonly Migration[]): Parameters<typeof forecast>[0]["dirty"] {
+function dirtyOf(inspected: Inspected | undefined, last: Migration | undefined): Parameters<typeof forecast>[0]["dirty"] {
   const measured = inspected?.dirtyBytesPerSecond;
   if (measured !== undefined) return { bytesPerSecond: measured, basis: ForecastBasis.MEASURED };
-  const [last] = newestFirst(own);
   return last && { bytesPerSecond: last.status!.progress!.dirtyBytesPerSecond, basis: ForecastBasis.HISTORY };
 }
 
 /** The newest ones of the same pair of nodes, or of the whole fleet where the pair has few. */
-function samplesFor(past: readonly Migration[], { sourceNode, targetNode }: { sourceNode: string; targetNode: string }): Sample[] {
-  const samples = newestFirst(past).map(sampleOf);
-  const pair = samples.filter((sample) => sample.sourceNode === sourceNode && sample.targetNode === targetNode);
-  return (pair.length >= PAIR_SAMPLES_MIN ? pair : samples).slice(0, SAMPLES_MAX);
+function samplesFor(ended: readonly Migration[], { sourceNode, targetNode }: { sourceNode: string; targetNode: string }): Sample[] {
+  const pair = ended.filter(({ status }) => status!.sourceNode === sourceNode && status!.targetNode === targetNode);
+  return (pair.length >= PAIR_SAMPLES_MIN ? pair : ended).slice(0, SAMPLES_MAX).map(sampleOf);
 }
 
 const newestFirst = (past: readonly Migration[]): Migration[] =>

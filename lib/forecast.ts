@@ -44,8 +44,6 @@ export type ForecastInput = {
   options: ForecastOptions;
 };
 
-/** QEMU's own. */
-export const DOWNTIME_MS = 300;
 const ROUNDS_MAX = 50;
 /** Auto-converge begins in the third round at a fifth, and takes a tenth more in each that follows. */
 const THROTTLED_FROM = 3;

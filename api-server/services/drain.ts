@@ -10,22 +10,24 @@ import type { OpenMigration } from "../../lib/drain/plan.ts";
 import { DRAIN_LABEL, isDraining, itemsOf } from "../../lib/drain/record.ts";
 import { copiedBytes } from "../../lib/disk-transfer.ts";
 import { PermissionDenied } from "../../lib/errors.ts";
-import { forecastMove } from "../../lib/forecast-history.ts";
+import { forecaster } from "../../lib/forecast-history.ts";
 import { takeSnapshot } from "../../lib/preflight/candidate.ts";
 import { loadsOf, nodesOf } from "../../lib/preflight/load.ts";
 import { SLOTS } from "../../lib/preflight/slots.ts";
 import type { Random } from "../../lib/random.ts";
 import type { Authorizer } from "../auth/authorizer.ts";
 import { metaOf } from "../kinds/kind.ts";
+import { migrationPolicies } from "../kinds/migration-policy.ts";
 import { migrations } from "../kinds/migration.ts";
 import { nodes } from "../kinds/node.ts";
 import { virtualMachines } from "../kinds/virtual-machine.ts";
+import { allOf } from "../objects.ts";
 import type { Call, Objects, WithCall } from "../objects.ts";
 import type { Assignments } from "../sessions/assignments.ts";
-import { drained, stopsAllowed } from "../subresources/drain.ts";
+import { drained, keyOf, stopsAllowed } from "../subresources/drain.ts";
 import { isOpen } from "../subresources/migrate.ts";
 import { runOf } from "../subresources/power.ts";
-import { all, policyFor } from "./migration-check.ts";
+import { policyFor } from "./migration-check.ts";
 
 type Verbs = Pick<NodeServiceImplementation<WithCall>, "planDrain" | "drainNode">;
 export type DrainParts = { objects: Objects; assignments: Pick<Assignments, "all">; rights: Pick<Authorizer, "decide">; plans: SeenPlans; clock: Clock; random: Random };
@@ -57,7 +59,7 @@ async function planFor(parts: DrainParts, { name, allowStop, allowStopAll }: Ask
   const node = await objects.get(nodes, { name });
   const everywhere = assignments.all();
   const here = everywhere.filter((instance) => nodesOf(instance).includes(name));
-  const [fleet, moves, machines] = await Promise.all([all(objects, nodes), all(objects, migrations), machinesOf(objects, here)]);
+  const [fleet, moves, machines] = await Promise.all([allOf(objects, nodes), allOf(objects, migrations), machinesOf(objects, here)]);
   const open = new Map<string, OpenMigration>(moves.filter(isOpen).map(({ metadata, spec, status }) => [
     `${metadata!.namespace}/${spec!.vmiName}`,
     { name: metadata!.name, targetNode: status?.targetNode || spec!.targetNode, own: metadata!.labels[DRAIN_LABEL] === metaOf(node).uid },
@@ -76,17 +78,18 @@ type Known = { here: readonly VirtualMachineInstance[]; node: Node; fleet: reado
 
 /** How long each move is expected to take, and all of them together. */
 async function withForecasts({ objects }: DrainParts, plan: DrainPlan, { here, node, fleet, past }: Known): Promise<DrainPlan> {
+  const forecastMove = forecaster(past);
+  const policies = await allOf(objects, migrationPolicies);
   const items = await Promise.all(plan.items.map(async (item) => {
     const instance = here.find(({ metadata }) => metadata!.uid === item.uid);
     if (item.action !== DrainAction.MIGRATE || !instance) return item;
     const target = fleet.find(({ metadata }) => metadata!.name === item.targetNode);
-    const { options } = await policyFor(objects, instance);
-    return { ...item, forecast: forecastMove({ instance, targetNode: item.targetNode, diskBytes: instance.spec ? copiedBytes(instance.spec, { source: node.status?.report, target: target?.status?.report }) : 0, options, past }) };
+    const { options } = await policyFor(instance, policies, objects);
+    const diskBytes = copiedBytes(instance.spec!, { source: node.status?.report, target: target?.status?.report });
+    return { ...item, forecast: forecastMove({ instance, targetNode: item.targetNode, diskBytes, options }) };
   }));
   return { ...plan, items, durationMs: together(items.flatMap(({ forecast }) => forecast?.durationMs ?? []), SLOTS.outboundPerNode) };
 }
-
-const keyOf = (instance: VirtualMachineInstance): string => `${metaOf(instance).namespace}/${metaOf(instance).name}`;
 
 /** Whose runs they are, by the run's uid. */
 async function machinesOf(objects: Objects, instances: readonly VirtualMachineInstance[]): Promise<Map<string, VirtualMachine>> {

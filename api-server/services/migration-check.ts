@@ -5,12 +5,13 @@
 import type { Command, CommandResult, MachineInspection } from "../../gen/drover/agent/v1/agent.ts";
 import { ProbeOutcome } from "../../gen/drover/agent/v1/agent.ts";
 import type { CheckMigrationRequest, CheckMigrationResponse } from "../../gen/drover/v1/migration.ts";
+import type { MigrationPolicy } from "../../gen/drover/v1/migration_policy.ts";
 import type { VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { copiedBytes } from "../../lib/disk-transfer.ts";
 import { Unavailable } from "../../lib/errors.ts";
-import { forecastMove } from "../../lib/forecast-history.ts";
+import { forecaster } from "../../lib/forecast-history.ts";
 import type { Inspected } from "../../lib/forecast-history.ts";
 import { resolvePolicy } from "../../lib/migration-policy.ts";
 import { takeSnapshot } from "../../lib/preflight/candidate.ts";
@@ -21,14 +22,14 @@ import type { Answer, Measured } from "../../lib/preflight/measured.ts";
 import { SLOTS } from "../../lib/preflight/slots.ts";
 import { quantityBytes } from "../../lib/quantity.ts";
 import type { Random } from "../../lib/random.ts";
-import type { Kind, Resource } from "../kinds/kind.ts";
 import { migrationPolicies } from "../kinds/migration-policy.ts";
 import { migrations } from "../kinds/migration.ts";
 import { namespaces } from "../kinds/namespace.ts";
 import { nodes } from "../kinds/node.ts";
 import { virtualMachineInstances } from "../kinds/virtual-machine-instance.ts";
 import { virtualMachines } from "../kinds/virtual-machine.ts";
-import type { ListOptions, Objects } from "../objects.ts";
+import { allOf } from "../objects.ts";
+import type { Objects } from "../objects.ts";
 import type { Assignments } from "../sessions/assignments.ts";
 import type { NodeSessions } from "../sessions/node-sessions.ts";
 import { checkMigration } from "../subresources/check-migration.ts";
@@ -47,7 +48,7 @@ export async function checkMove(parts: CheckParts, request: CheckMigrationReques
   const key = { namespace: request.namespace || "default", name: request.name };
   const [vm, instance] = await Promise.all([objects.find(virtualMachines, key), objects.find(virtualMachineInstances, key)]);
   if (!instance) throw missingRun(vm, key);
-  const [fleet, past] = await Promise.all([all(objects, nodes), all(objects, migrations)]);
+  const [fleet, past, policies] = await Promise.all([allOf(objects, nodes), allOf(objects, migrations), allOf(objects, migrationPolicies)]);
   const source = fleet.find(({ metadata }) => metadata!.name === instance.status?.nodeName);
   const others = parts.assignments.all().filter(({ metadata }) => metadata!.uid !== instance.metadata!.uid);
   const snapshot = takeSnapshot(fleet, { loadOn: loadsOf(others) });
@@ -55,7 +56,8 @@ export async function checkMove(parts: CheckParts, request: CheckMigrationReques
   const asking = new Asking(parts, instance);
   const [inspected, measured] = await asking.about(toAsk(snapshot, wanted));
   const open = past.filter((migration) => migration.metadata!.namespace === key.namespace && migration.spec!.vmiName === key.name && isOpen(migration));
-  const { options } = await policyFor(objects, instance);
+  const { options } = await policyFor(instance, policies, objects);
+  const forecastMove = forecaster(past);
   return checkMigration({
     machine: {
       instance,
@@ -70,7 +72,7 @@ export async function checkMove(parts: CheckParts, request: CheckMigrationReques
     forecast: (targetNode) => {
       const target = fleet.find(({ metadata }) => metadata!.name === targetNode);
       const diskBytes = copiedBytes(instance.spec!, { source: source?.status?.report, target: target?.status?.report });
-      return forecastMove({ instance, targetNode, diskBytes, options, inspected: loadIn(inspected), past });
+      return forecastMove({ instance, targetNode, diskBytes, options, inspected: loadIn(inspected) });
     },
   });
 }
@@ -90,8 +92,8 @@ function toAsk(snapshot: Snapshot, wanted: Wanted): Candidate[] {
   return asked;
 }
 
-export async function policyFor(objects: Objects, { metadata, spec }: VirtualMachineInstance) {
-  const [policies, namespace] = await Promise.all([all(objects, migrationPolicies), objects.find(namespaces, { name: metadata!.namespace })]);
+export async function policyFor({ metadata, spec }: VirtualMachineInstance, policies: readonly MigrationPolicy[], objects: Pick<Objects, "find">) {
+  const namespace = await objects.find(namespaces, { name: metadata!.namespace });
   return resolvePolicy({
     policies,
     namespaceLabels: namespace?.metadata?.labels ?? {},
@@ -103,16 +105,6 @@ export async function policyFor(objects: Objects, { metadata, spec }: VirtualMac
 
 const loadIn = (inspected: Answer<MachineInspection>): Inspected | undefined =>
   "known" in inspected ? { residentBytes: inspected.known.residentBytes, dirtyBytesPerSecond: inspected.known.dirtyBytesPerSecond } : undefined;
-
-export async function all<T extends Resource>(objects: Objects, kind: Kind<T>, options: ListOptions = {}): Promise<T[]> {
-  const items: T[] = [];
-  for (let pageToken = ""; ; ) {
-    const page = await objects.list(kind, { ...options, pageSize: 500, pageToken });
-    items.push(...page.items);
-    pageToken = page.nextPageToken;
-    if (pageToken === "") return items;
-  }
-}
 
 /** What is asked of the nodes about one machine, within one limit. */
 class Asking {

@@ -11,6 +11,7 @@ import type { Logger } from "../../lib/log.ts";
 import type { Random } from "../../lib/random.ts";
 import { metaOf } from "../kinds/kind.ts";
 import { nodes } from "../kinds/node.ts";
+import { everyOf } from "../objects.ts";
 import type { Objects } from "../objects.ts";
 
 /** As in a certificate. */
@@ -76,14 +77,9 @@ export class NodeIdentities {
   async #compare(): Promise<void> {
     const before = new Set(this.#byUid.keys());
     const seen = new Set<string>();
-    for (let pageToken = ""; ; ) {
-      const page = await this.#parts.objects.list(nodes, { pageToken });
-      for (const node of page.items) {
-        seen.add(metaOf(node).uid);
-        this.learn(node);
-      }
-      pageToken = page.nextPageToken;
-      if (pageToken === "") break;
+    for await (const node of everyOf(this.#parts.objects, nodes)) {
+      seen.add(metaOf(node).uid);
+      this.learn(node);
     }
     // A node that came while the pages were read is in none of them.
     for (const uid of before) if (!seen.has(uid)) this.#forget(uid);

@@ -12,6 +12,7 @@ import { Aborted, AlreadyExists, FailedPrecondition, NotFound, Unavailable } fro
 import type { Logger } from "../../lib/log.ts";
 import type { Random } from "../../lib/random.ts";
 import { nodes } from "../kinds/node.ts";
+import { everyOf } from "../objects.ts";
 import type { Call, Objects } from "../objects.ts";
 import { stands } from "../subresources/identity.ts";
 import { connected, silent } from "../subresources/node.ts";
@@ -51,14 +52,9 @@ export class NodeSessions {
   /** Nodes that were connected to the server before this one get one lease to come back: nothing is silent before. */
   async start(): Promise<void> {
     const { objects } = this.#parts;
-    for (let pageToken = ""; ; ) {
-      const page = await objects.list(nodes, { pageToken });
-      for (const { metadata, status } of page.items) {
-        const session = status?.session;
-        if (session?.state === NodeSessionState.CONNECTED && !this.#live.has(metadata!.name)) this.leases.grant(metadata!.name, session.sessionId);
-      }
-      pageToken = page.nextPageToken;
-      if (pageToken === "") return;
+    for await (const { metadata, status } of everyOf(objects, nodes)) {
+      const session = status?.session;
+      if (session?.state === NodeSessionState.CONNECTED && !this.#live.has(metadata!.name)) this.leases.grant(metadata!.name, session.sessionId);
     }
   }
 

@@ -48,7 +48,7 @@ export function stopsAllowed(instances: readonly VirtualMachineInstance[], { all
   return (instance: VirtualMachineInstance): boolean => allowStopAll || allowed.has(keyOf(instance));
 }
 
-const keyOf = ({ metadata }: VirtualMachineInstance): string => `${metadata!.namespace}/${metadata!.name}`;
+export const keyOf = ({ metadata }: VirtualMachineInstance): string => `${metadata!.namespace}/${metadata!.name}`;
 
 const SHOWN_MAX = 10;
 
