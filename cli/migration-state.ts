@@ -19,10 +19,13 @@ export function migrated(migration: VirtualMachineInstanceMigration | undefined)
 
 /** "Running: a to b, 96.2 of 512.0 MiB left, 117.3 MiB/s, expected downtime 42 ms". */
 export function progressLine({ spec, status }: VirtualMachineInstanceMigration): string {
-  const target = status?.targetNode || spec?.targetNode || "?";
-  const way = status?.sourceNode ? `${status.sourceNode} to ${target}` : `to ${target}`;
-  const facts = [way, ...figures(status), ...waiting(status)];
+  const facts = [wayOf({ spec, status }), ...figures(status), ...waiting(status)];
   return `${word(MigrationPhase, status?.phase) || "Pending"}: ${facts.join(", ")}`;
+}
+
+function wayOf({ spec, status }: Pick<VirtualMachineInstanceMigration, "spec" | "status">): string {
+  const target = status?.targetNode || spec?.targetNode || "?";
+  return status?.sourceNode ? `${status.sourceNode} to ${target}` : `to ${target}`;
 }
 
 type Status = VirtualMachineInstanceMigration["status"];
@@ -34,7 +37,7 @@ const BAR_WIDTH = 24;
  * round 3". Without figures, what can be said without them.
  */
 export function progressBar(migration: VirtualMachineInstanceMigration): string {
-  const { spec, status } = migration;
+  const { status } = migration;
   const { progress, phase } = status ?? {};
   const total = (progress?.memoryTotalBytes ?? 0) + (progress?.diskTotalBytes ?? 0);
   if (!progress || total === 0 || phase !== MigrationPhase.RUNNING) return progressLine(migration);
@@ -42,8 +45,7 @@ export function progressBar(migration: VirtualMachineInstanceMigration): string 
   const share = Math.min(1, Math.max(0, 1 - left / total));
   const filled = Math.round(share * BAR_WIDTH);
   const bar = `[${"#".repeat(filled)}${"-".repeat(BAR_WIDTH - filled)}]`;
-  const way = `${status!.sourceNode} to ${status!.targetNode || spec?.targetNode || "?"}`;
-  const facts = [way, ...rates(progress), `${mebibytes(left)} MiB left`, ...effort(status!), ...waiting(status)];
+  const facts = [wayOf(migration), ...rates(progress), `${mebibytes(left)} MiB left`, ...effort(status!), ...waiting(status)];
   return `Running ${bar} ${String(Math.floor(share * 100)).padStart(3)} % ${facts.join(", ")}`;
 }
 

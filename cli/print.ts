@@ -29,6 +29,13 @@ export async function printObject(out: Output, kind: Kind, object: Resource): Pr
   return out.line(objectName(kind, object.metadata?.name ?? ""));
 }
 
+/** What is no object: as data where that is asked for, else as lines. */
+export async function printData(out: Output, data: unknown, lines: readonly string[]): Promise<void> {
+  if (out.format === "json") return out.line(jsonText(data, 4));
+  if (out.format === "yaml") return out.raw(await yamlText(data));
+  return out.lines(lines);
+}
+
 /** One of many, on a line of its own, for programs that read while it goes on. */
 export const printLine = async (out: Output, kind: Kind, object: Resource): Promise<void> => out.line(jsonText(await manifestOf(kind, object), 0));
 

@@ -81,6 +81,12 @@ export function readOnlyVolumes({ domain }: VirtualMachineInstanceSpec): Readonl
   return new Set(disks.filter(({ device }) => device?.$case === "cdrom" || (device?.$case === "disk" && device.value.readonly)).map(({ name }) => name));
 }
 
+/** Disks in pools that the guest may write to, by the volume's name. */
+export function writableDisks(spec: VirtualMachineInstanceSpec): { volume: string; disk: PoolDisk }[] {
+  const readOnly = readOnlyVolumes(spec);
+  return spec.volumes.flatMap(({ name: volume, source }) => (source?.$case === "disk" && !readOnly.has(volume) ? [{ volume, disk: source.value }] : []));
+}
+
 /** Names of the volumes in pools that go through a node's page cache, so that another node could read what is old. */
 export function cachedVolumes({ domain, volumes }: VirtualMachineInstanceSpec): ReadonlySet<string> {
   const inPool = new Set(volumes.filter(({ source }) => source?.$case === "disk").map(({ name }) => name));

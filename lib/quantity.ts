@@ -25,6 +25,9 @@ export function quantityBytes(text: string): number {
   return Number(bytes);
 }
 
+/** For people, where figures of one size stand beside each other: "512 MiB". */
+export const mebibytes = (bytes: number): string => `${Math.round(bytes / 1024 ** 2)} MiB`;
+
 /** For people: the largest binary unit that leaves at most one decimal, such as "1.5Gi". */
 export function formatBytes(bytes: number): string {
   const units = ["", "Ki", "Mi", "Gi", "Ti", "Pi"];

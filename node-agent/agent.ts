@@ -25,7 +25,7 @@ import type { Endings } from "./machine/endings.ts";
 import { LeftoverImages } from "./machine/leftover-images.ts";
 import { LeftoverVariables } from "./machine/leftover-variables.ts";
 import { Machines } from "./machine/machines.ts";
-import { Outbox } from "./outbox.ts";
+import { NODE, Outbox } from "./outbox.ts";
 import { NodeReporter } from "./report.ts";
 import { PROTOCOL, runSessions } from "./session.ts";
 import type { Storage } from "./storage/storage.ts";
@@ -103,7 +103,7 @@ export class Agent {
       hypervisor, storage, controlPlane, outbox: this.#outbox, endings, memoryUri, quietMs, clock, random, log,
       blueprint: (instance) => host.blueprint(instance),
       incoming: (instance) => host.incoming(instance),
-      doors: doors((refusal) => this.#outbox.record({ namespace: "", name: "", vmiUid: "", epoch: 0 }, doorRefused(this.#nodeName, refusal))),
+      doors: doors((refusal) => this.#outbox.record(NODE, doorRefused(this.#nodeName, refusal))),
     });
     const inventory = new Inventory({
       hypervisor: host, storage, settings, bridges, hostname,

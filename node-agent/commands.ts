@@ -4,6 +4,7 @@ import type { AddressProbe, Command, CompareCpu } from "../gen/drover/agent/v1/a
 import type { Clock } from "../lib/clock.ts";
 import { describeDomain } from "./describe.ts";
 import type { Hypervisor } from "./libvirt/hypervisor.ts";
+import { oneLine } from "./one-line.ts";
 import { cpuXml } from "./preflight/cpu.ts";
 import { inspectMachine } from "./preflight/inspect.ts";
 
@@ -14,8 +15,6 @@ export type CommandTools = {
   probe: (address: string) => Promise<AddressProbe>;
   clock: Clock;
 };
-
-const MESSAGE_LENGTH_MAX = 1024;
 
 /** A command that fails is answered by whoever caught what it threw. */
 export async function answer(tools: CommandTools, { commandId, action }: Command): Promise<CommandResult> {
@@ -36,5 +35,5 @@ export async function answer(tools: CommandTools, { commandId, action }: Command
 async function compare({ hypervisor, emulator }: CommandTools, { cpu, domainType, machineType, architecture }: CompareCpu): Promise<CpuComparison> {
   if (!cpu) return CpuComparison.create({ compatible: false, message: "no CPU was named" });
   const { compatible, message } = await hypervisor.compareCpu({ cpuXml: cpuXml(cpu), emulator: await emulator(), architecture, machineType, domainType });
-  return CpuComparison.create({ compatible, message: message.slice(0, MESSAGE_LENGTH_MAX) });
+  return CpuComparison.create({ compatible, message: oneLine(message) });
 }

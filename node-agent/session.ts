@@ -15,6 +15,7 @@ import type {
   Assignment, Command, Hello, SessionRequest, SessionResponse, TunnelOffer, Welcome, Withdrawn,
 } from "../gen/drover/agent/v1/agent.ts";
 import { isRevoked, reasonOf, REVOKED } from "./control-plane.ts";
+import { errorLine } from "./one-line.ts";
 
 /** What a session tells. None of it may wait. */
 export type SessionListener = {
@@ -162,7 +163,7 @@ function receive({ message }: SessionResponse, options: SessionOptions, outgoing
 async function answer(command: Command, { answer, log }: SessionOptions, outgoing: Channel<SessionRequest>): Promise<void> {
   const value = await answer(command).catch((error: unknown): CommandResult => {
     log.debug({ error }, "a command failed");
-    return CommandResult.create({ commandId: command.commandId, error: (error instanceof Error ? error.message : String(error)).slice(0, 1024) });
+    return CommandResult.create({ commandId: command.commandId, error: errorLine(error) });
   });
   outgoing.offer({ message: { $case: "commandResult", value } });
 }

@@ -7,6 +7,7 @@ import { candidateChecks, choose, explain } from "../../lib/preflight/choose.ts"
 import { machineChecks } from "../../lib/preflight/machine.ts";
 import type { MachineInput } from "../../lib/preflight/machine.ts";
 import { scoreOf } from "../../lib/preflight/scores.ts";
+import { mebibytes } from "../../lib/quantity.ts";
 
 export type Gathered = {
   machine: MachineInput;
@@ -39,8 +40,6 @@ function convergence({ converges, dirtyBytesPerSecond, bandwidthBytesPerSecond }
   const message = `the guest changes ${mebibytes(dirtyBytesPerSecond)} in a second and ${mebibytes(bandwidthBytesPerSecond)} are sent in one: without help it may never end`;
   return { name, verdict: CheckVerdict.WARN, reason: CheckReason.DOES_NOT_CONVERGE, message };
 }
-
-const mebibytes = (bytes: number): string => `${Math.round(bytes / 1024 ** 2)} MiB`;
 
 /** A machine that cannot move has no target, whatever nodes there are; one that only has to queue has. */
 function choice(checks: readonly Check[], asked: Snapshot, wanted: Wanted): { chosen: string; message: string } {

@@ -14,6 +14,7 @@ import { findings } from "../../lib/preflight/choose.ts";
 import { blocks } from "../../lib/preflight/finding.ts";
 import type { Load } from "../../lib/preflight/load.ts";
 import { machineFindings } from "../../lib/preflight/machine.ts";
+import { suffixedName } from "../../lib/suffixed-name.ts";
 import { metaOf } from "../kinds/kind.ts";
 import type { Resource } from "../kinds/kind.ts";
 import { NODE, precondition, refuse, subjectOf, VMI, VMIM } from "./refusal.ts";
@@ -74,8 +75,6 @@ export function wantedOf({ spec, status }: VirtualMachineInstance, { targetNode,
   return { instance: spec!, hardware: status?.hardware, demand: demandOf(spec), purpose: "migrate", sourceNode, targetNode, addedNodeSelector };
 }
 
-const NAME_LENGTH_MAX = 63;
-
 /** `suffix` keeps the migrations of one machine apart. */
 export function migrationOf(
   machine: Resource,
@@ -83,8 +82,7 @@ export function migrationOf(
   suffix: string,
 ): VirtualMachineInstanceMigration {
   const { name, namespace } = metaOf(machine);
-  const stem = name.slice(0, NAME_LENGTH_MAX - suffix.length - 1).replace(/-+$/, "");
-  const empty = VirtualMachineInstanceMigration.create({ metadata: { name: `${stem}-${suffix}`, namespace } });
+  const empty = VirtualMachineInstanceMigration.create({ metadata: { name: suffixedName(name, suffix), namespace } });
   return { ...empty, spec };
 }
 

@@ -6,7 +6,7 @@ import { drainedFor, plainPlan, planLines, progressLine } from "../drain-state.t
 import { CommandFailed } from "../failure.ts";
 import { nodes } from "../kinds/node.ts";
 import { ObjectClient } from "../objects.ts";
-import { jsonText, objectName, printObject, yamlText } from "../print.ts";
+import { objectName, printData, printObject } from "../print.ts";
 import { mutate } from "../session.ts";
 import type { Session } from "../session.ts";
 import { waitFor } from "../wait.ts";
@@ -47,9 +47,7 @@ async function showPlan({ out }: Session, plan: DrainPlan, isAnswer: boolean): P
     for (const line of planLines(plan)) out.remark(line);
     return;
   }
-  if (out.format === "json") return out.line(jsonText(plainPlan(plan), 4));
-  if (out.format === "yaml") return out.raw(await yamlText(plainPlan(plan)));
-  return out.lines(planLines(plan));
+  return printData(out, plainPlan(plan), planLines(plan));
 }
 
 async function confirm({ signal }: Session, name: string): Promise<void> {

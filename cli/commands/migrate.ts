@@ -10,7 +10,7 @@ import { SETTING_FLAGS, settingsOf } from "../migration-settings.ts";
 import { migrated, progressBar, progressLine } from "../migration-state.ts";
 import { ObjectClient } from "../objects.ts";
 import type { Key } from "../objects.ts";
-import { jsonText, objectName, printLine, printObject, yamlText } from "../print.ts";
+import { objectName, printData, printLine, printObject } from "../print.ts";
 import { mutate } from "../session.ts";
 import type { Session } from "../session.ts";
 import { waitFor } from "../wait.ts";
@@ -48,9 +48,7 @@ function labelsOf(selector: string | undefined): Record<string, string> {
 /** The answer first: that there is no target is the command's failure. */
 async function check({ connection, out, signal }: Session, request: CheckMigrationRequest): Promise<void> {
   const answer = await connection.client(MigrationServiceDefinition).checkMigration(request, { signal });
-  if (out.format === "json") out.line(jsonText(checkData(answer), 4));
-  else if (out.format === "yaml") out.raw(await yamlText(checkData(answer)));
-  else out.lines(checkLines(request.name, answer));
+  await printData(out, checkData(answer), checkLines(request.name, answer));
   if (answer.chosenNode === "") throw new CommandFailed(`virtualmachine/${request.name}: no node can take it now`);
 }
 

@@ -4,22 +4,19 @@ import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import { MigrationPhase, MigrationPriority, VirtualMachineInstanceMigrationSpec, VirtualMachineInstanceMigrationStatus } from "../../gen/drover/v1/migration.ts";
 import type { DrainItemProgress, NodeDrain } from "../../gen/drover/v1/node.ts";
 import { DRAIN_LABEL } from "../../lib/drain/record.ts";
+import { suffixedName } from "../../lib/suffixed-name.ts";
 import type { Instance, Migration, NodeRecord } from "../objects.ts";
 
 type Item = Pick<DrainItemProgress, "uid" | "name" | "targetNode">;
 
-const NAME_LENGTH_MAX = 63;
 const DIGEST_LENGTH = 8;
 
 /** What the names of all attempts end in, but for their number. */
 const infixOf = ({ uid }: Pick<Item, "uid">, drain: NodeDrain): string =>
-  `-drain-${createHash("sha256").update(`${drain.uid}/${uid}`).digest("hex").slice(0, DIGEST_LENGTH)}-`;
+  `drain-${createHash("sha256").update(`${drain.uid}/${uid}`).digest("hex").slice(0, DIGEST_LENGTH)}-`;
 
 /** One name for each attempt, so that one that nobody wrote down before the controller died is found again. */
-export function attemptName(item: Item, drain: NodeDrain, attempt: number): string {
-  const suffix = `${infixOf(item, drain)}${attempt}`;
-  return `${item.name.slice(0, NAME_LENGTH_MAX - suffix.length).replace(/-+$/, "")}${suffix}`;
-}
+export const attemptName = (item: Item, drain: NodeDrain, attempt: number): string => suffixedName(item.name, `${infixOf(item, drain)}${attempt}`);
 
 export type Attempt = { migration: Migration; number: number };
 

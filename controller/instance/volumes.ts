@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { PoolDisk } from "../../gen/drover/v1/machine.ts";
 import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
 import { VolumeHolder, VolumeSpec, VolumeState, VolumeStatus } from "../../gen/drover/v1/volume.ts";
-import { readOnlyVolumes } from "../../lib/disk-transfer.ts";
+import { writableDisks as poolDisks } from "../../lib/disk-transfer.ts";
 import type { Instance, InstanceSpec, NodeRecord, VolumeRecord } from "../objects.ts";
 
 /** What the API takes as a name. */
@@ -21,19 +21,14 @@ export function volumeName(poolId: string, image: string): string {
 }
 
 /** Pool disks that the guest may write to. */
-export function writableDisks(spec: InstanceSpec): PoolDisk[] {
-  const readOnly = readOnlyVolumes(spec);
-  return spec.volumes.flatMap(({ name, source }) => (source?.$case === "disk" && !readOnly.has(name) ? [source.value] : []));
-}
+export const writableDisks = (spec: InstanceSpec): PoolDisk[] => poolDisks(spec).map(({ disk }) => disk);
 
 /** Volumes that exist on the node alone, whatever node the machine would move to. */
 export function copiedVolumes(spec: InstanceSpec, { chosen, nodes }: { chosen: NodeRecord; nodes: readonly NodeRecord[] }): string[] {
   const others = nodes.filter(({ metadata }) => metadata.name !== chosen.metadata.name);
   const isShared = (pool: string) => others.some((node) => poolIdOn(node, pool) === poolIdOn(chosen, pool));
-  const readOnly = readOnlyVolumes(spec);
-  return spec.volumes
-    .filter(({ name, source }) => source?.$case === "emptyDisk" || (source?.$case === "disk" && !readOnly.has(name) && !isShared(source.value.pool)))
-    .map(({ name }) => name);
+  const apart = new Set(poolDisks(spec).filter(({ disk }) => !isShared(disk.pool)).map(({ volume }) => volume));
+  return spec.volumes.filter(({ name, source }) => source?.$case === "emptyDisk" || apart.has(name)).map(({ name }) => name);
 }
 
 /** The image's bytes are where the volume says, as far as anybody has made any. */
@@ -73,7 +68,7 @@ function imagesOf({ domain, volumes }: InstanceSpec): Image[] {
 
 export const poolIdOn = (node: NodeRecord, pool: string): string => node.status.report?.pools.find(({ name }) => name === pool)?.id ?? "";
 
-const newVolume = (name: string, spec: VolumeSpec): VolumeRecord => ({ metadata: ObjectMeta.create({ name }), spec, status: VolumeStatus.create() });
+export const newVolume = (name: string, spec: VolumeSpec): VolumeRecord => ({ metadata: ObjectMeta.create({ name }), spec, status: VolumeStatus.create() });
 
 export const holderOf = ({ status }: VolumeRecord, { metadata }: Instance): "nobody" | "mine" | "other" => {
   if (!status.holder) return "nobody";

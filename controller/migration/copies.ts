@@ -2,12 +2,12 @@
  * The images that a migration copies, as Volumes: one at the source, one at the target. The target's is held before the
  * migration is entered, and says that its bytes are not there yet; after the handoff the two change places. Pure.
  */
+import type { PoolDisk } from "../../gen/drover/v1/machine.ts";
 import { CopiedDisk } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceMigration } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { VolumeHolder, VolumeSpec, VolumeState, VolumeStatus } from "../../gen/drover/v1/volume.ts";
 import { diskTransfers } from "../../lib/disk-transfer.ts";
-import { ObjectMeta } from "../../gen/drover/v1/meta.ts";
-import { poolIdOn, volumeName } from "../instance/volumes.ts";
+import { newVolume, poolIdOn, volumeName } from "../instance/volumes.ts";
 import type { Instance, NodeRecord, VolumeRecord } from "../objects.ts";
 
 type Find = (name: string) => VolumeRecord | undefined;
@@ -18,16 +18,16 @@ export function copiedDisks({ spec }: Instance, { source, target }: Ends): Copie
   return diskTransfers(spec, reports)
     .filter(({ kind }) => kind === "copy")
     .map(({ volume, pool }) => {
-      const image = imageOf(spec, volume);
+      const image = diskOf(spec, volume)?.image;
       if (pool === undefined || image === undefined || !source) return CopiedDisk.create({ volume });
       const nameOn = (node: NodeRecord) => volumeName(poolIdOn(node, pool), image);
       return CopiedDisk.create({ volume, sourceVolume: nameOn(source), targetVolume: nameOn(target) });
     });
 }
 
-function imageOf({ volumes }: Instance["spec"], volume: string): string | undefined {
+function diskOf({ volumes }: Instance["spec"], volume: string): PoolDisk | undefined {
   const source = volumes.find(({ name }) => name === volume)?.source;
-  return source?.$case === "disk" ? source.value.image : undefined;
+  return source?.$case === "disk" ? source.value : undefined;
 }
 
 /** The volumes to hold at the target before the migration is entered under `epoch`. */
@@ -37,19 +37,14 @@ export function incomingVolumes(instance: Instance, { copied, find, target, migr
   const { namespace, name, uid } = instance.metadata;
   const holder = VolumeHolder.create({ namespace, name, vmiUid: uid, epoch });
   return copied.filter(({ targetVolume }) => targetVolume !== "").map(({ volume, targetVolume }) => {
-    const made = find(targetVolume) ?? newVolume(instance, { volume, name: targetVolume, target });
+    const made = find(targetVolume) ?? incoming(instance, { volume, name: targetVolume, target });
     return { ...made, status: VolumeStatus.create({ holder, state: VolumeState.INCOMING, migrationUid }) };
   });
 }
 
-function newVolume({ metadata, spec }: Instance, { volume, name, target }: { volume: string; name: string; target: NodeRecord }): VolumeRecord {
-  const source = spec.volumes.find((one) => one.name === volume)?.source;
-  const { pool, image } = source?.$case === "disk" ? source.value : { pool: "", image: "" };
-  return {
-    metadata: ObjectMeta.create({ name }),
-    spec: VolumeSpec.create({ poolId: poolIdOn(target, pool), image, pool, namespace: metadata.namespace }),
-    status: VolumeStatus.create(),
-  };
+function incoming({ metadata, spec }: Instance, { volume, name, target }: { volume: string; name: string; target: NodeRecord }): VolumeRecord {
+  const { pool, image } = diskOf(spec, volume) ?? { pool: "", image: "" };
+  return newVolume(name, VolumeSpec.create({ poolId: poolIdOn(target, pool), image, pool, namespace: metadata.namespace }));
 }
 
 /** Names of images that keep the machine off the target: others have theirs there under the same name. */

@@ -1,13 +1,11 @@
 /** What keeps a machine off a node because of what was asked for, and because of what others have there. Pure. */
 import { CheckReason } from "../../gen/drover/v1/preflight.ts";
+import { mebibytes } from "../quantity.ts";
 import type { Candidate, Wanted } from "./candidate.ts";
 import type { Row } from "./finding.ts";
 import { labelFault } from "./node.ts";
 
 export type RoomInput = { candidate: Candidate; wanted: Wanted };
-
-const MIB = 1024 ** 2;
-const mebibytes = (bytes: number): string => `${Math.round(bytes / MIB)} MiB`;
 
 export const ASKED = {
   "is the node it runs on": {

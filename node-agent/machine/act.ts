@@ -9,7 +9,7 @@ import type { HypervisorErrorKind } from "../libvirt/hypervisor.ts";
 import { convergenceActions } from "../migration/convergence-act.ts";
 import { sourceActions } from "../migration/source-act.ts";
 import { targetActions } from "../migration/target-act.ts";
-import { oneLine } from "../one-line.ts";
+import { errorLine } from "../one-line.ts";
 import type { Action } from "./decide.ts";
 import { active, domainUuid } from "./observed.ts";
 import type { Ending, OwnerWord } from "./observed.ts";
@@ -20,7 +20,6 @@ type Act<K extends Action["do"]> = (action: Extract<Action, { do: K }>, subject:
 type Acts = { [K in Action["do"]]: Act<K> };
 
 const FOREIGN_RECHECK_MS = 30_000;
-const MESSAGE_LENGTH_MAX = 1024;
 
 export const acts: Acts = {
   ...sourceActions,
@@ -105,7 +104,7 @@ async function start(_: unknown, subject: Subject, tools: Tools): Promise<Pause>
     memory.started = true;
   } catch (error) {
     if (error instanceof HypervisorError && UNKNOWN_OUTCOME.has(error.kind)) throw error;
-    const message = oneLine(error instanceof Error ? error.message : String(error), MESSAGE_LENGTH_MAX);
+    const message = errorLine(error);
     tools.log.warn({ vmiUid: subject.vmiUid, error }, "the machine cannot be started");
     memory.ended = { vmiUid: subject.vmiUid, reason: "start-failed", message };
     tools.endings.write(memory.ended);

@@ -7,13 +7,11 @@ import { HypervisorError } from "../libvirt/hypervisor.ts";
 import type { JobStats, MigrateOptions } from "../libvirt/hypervisor.ts";
 import { active } from "../machine/observed.ts";
 import type { SourceMemory } from "../machine/observed.ts";
-import { oneLine } from "../one-line.ts";
+import { errorLine } from "../one-line.ts";
 import type { Pause, Subject, Tools } from "../machine/tools.ts";
 import type { Convergence } from "./convergence.ts";
 import { ABORT_REPEAT_MS, PROGRESS_EVERY_MS, sourceMemory, wordOf } from "./source.ts";
 import type { SourceWord } from "./source.ts";
-
-const MESSAGE_LENGTH_MAX = 1024;
 
 export const sourceActions = {
   "offer-disks": async (_: unknown, subject: Subject, tools: Tools): Promise<Pause> => {
@@ -158,7 +156,7 @@ class NoPassage extends Error {
 type CallEnd = Pick<SourceMemory, "call" | "error">;
 
 export function outcomeOf(error: unknown): CallEnd {
-  const text = oneLine(error instanceof Error ? error.message : String(error), MESSAGE_LENGTH_MAX);
+  const text = errorLine(error);
   const lost = error instanceof HypervisorError && (error.kind === "connection-lost" || error.kind === "timeout");
   return { call: lost ? "lost" : "returned", error: text };
 }

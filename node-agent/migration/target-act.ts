@@ -6,12 +6,10 @@ import { domainName, machineIdentity } from "../domain/identity.ts";
 import { active } from "../machine/observed.ts";
 import type { TargetMemory } from "../machine/observed.ts";
 import { tolerating } from "../machine/tolerating.ts";
-import { oneLine } from "../one-line.ts";
+import { errorLine } from "../one-line.ts";
 import type { Pause, Subject, Tools } from "../machine/tools.ts";
 import { address } from "./source-act.ts";
 import { targetMemory } from "./target.ts";
-
-const MESSAGE_LENGTH_MAX = 1024;
 
 export const targetActions = {
   "prepare-incoming": async (_: unknown, subject: Subject, tools: Tools): Promise<Pause> => {
@@ -27,7 +25,7 @@ export const targetActions = {
       sayAsTarget(subject, tools, { state: MigrationTargetState.READY, message: "", peerGeneration: 0 });
     } catch (error) {
       memory.prepared = true;
-      const message = oneLine(error instanceof Error ? error.message : String(error), MESSAGE_LENGTH_MAX);
+      const message = errorLine(error);
       sayAsTarget(subject, tools, { state: MigrationTargetState.REFUSED, message, peerGeneration: 0 });
     }
     return undefined;

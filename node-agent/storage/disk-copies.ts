@@ -5,7 +5,7 @@
 import type { PoolDisk } from "../../gen/drover/v1/machine.ts";
 import { DiskCopy, InstanceMigration, OfferedDisk } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import { readOnlyVolumes } from "../../lib/disk-transfer.ts";
+import { writableDisks } from "../../lib/disk-transfer.ts";
 import { formatBytes } from "../../lib/quantity.ts";
 import type { Random } from "../../lib/random.ts";
 import { machineIdentity } from "../domain/identity.ts";
@@ -240,10 +240,8 @@ function needed(places: readonly Place[], { offers, diskCopy }: { offers: readon
 function provenPools(instance: VirtualMachineInstance): string[] {
   const { spec } = instance;
   if (!spec) return [];
-  const readOnly = readOnlyVolumes(spec);
   const copied = new Set(migrationOf(instance).copiedDisks.map(({ volume }) => volume));
-  const pools = spec.volumes.flatMap(({ name, source }) => (source?.$case === "disk" && !readOnly.has(name) && !copied.has(name) ? [source.value.pool] : []));
-  return [...new Set(pools)];
+  return [...new Set(writableDisks(spec).filter(({ volume }) => !copied.has(volume)).map(({ disk }) => disk.pool))];
 }
 
 type Side = { side: "sourceVolume" | "targetVolume"; bytes: Record<string, number>; proofs: string[] };

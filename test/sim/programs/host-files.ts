@@ -2,7 +2,6 @@
 import { ReportRequest } from "../../../gen/drover/agent/v1/agent.ts";
 import { DiskFormat } from "../../../gen/drover/v1/machine.ts";
 import { NodePool } from "../../../gen/drover/v1/node.ts";
-import { DiskCopy } from "../../../gen/drover/v1/virtual_machine_instance.ts";
 import type { VirtualMachineInstance } from "../../../gen/drover/v1/virtual_machine_instance.ts";
 import type { PreparedMachine } from "../../../node-agent/domain/parts.ts";
 import type { Doors, OpenMigration } from "../../../node-agent/door/doors.ts";
@@ -12,6 +11,7 @@ import type { Ending, Passage } from "../../../node-agent/machine/observed.ts";
 import { machinePaths } from "../../../node-agent/storage/paths.ts";
 import { StorageError } from "../../../node-agent/storage/storage.ts";
 import type { Storage } from "../../../node-agent/storage/storage.ts";
+import { noCopies } from "../../no-copies.ts";
 import type { SimHost } from "../hypervisor/host.ts";
 import type { Life } from "../world/life.ts";
 import type { Failpoints } from "./failpoints.ts";
@@ -109,15 +109,7 @@ export function storageOn(home: FilesHome): Storage {
     paths: (uids) => machinePaths(STATE, uids),
     machines: async () => [...files.machines],
     // Every disk is in the pool that all hosts share, so that none is copied.
-    copies: {
-      offer: async () => [],
-      receive: async () => ({ diskCopy: DiskCopy.UNSPECIFIED, poolProofs: {} }),
-      verify: async () => undefined,
-      exclusively: (act) => act(),
-      removeImage: async () => undefined,
-      hasImage: async () => false,
-      removeProofs: async () => undefined,
-    },
+    copies: noCopies,
     transfers: { list: () => [], write: () => undefined, remove: () => undefined },
   };
 }

@@ -4,7 +4,7 @@ import type { LookupMachineResponse, ReportRequest } from "../../../gen/drover/a
 import { BootIdentity, ObjectMeta, OwnerReference } from "../../../gen/drover/v1/meta.ts";
 import { DomainSpec, FirmwareSpec, VirtualMachineInstanceSpec } from "../../../gen/drover/v1/machine.ts";
 import {
-  DiskCopy, DomainState, OwnerClaim, Phase, VirtualMachineInstance, VirtualMachineInstanceStatus,
+  DomainState, OwnerClaim, Phase, VirtualMachineInstance, VirtualMachineInstanceStatus,
 } from "../../../gen/drover/v1/virtual_machine_instance.ts";
 import { systemClock } from "../../../lib/clock.ts";
 import { silentLog } from "../../../lib/log.ts";
@@ -21,6 +21,7 @@ import type { Ending } from "../../../node-agent/machine/observed.ts";
 import { Outbox } from "../../../node-agent/outbox.ts";
 import type { Storage } from "../../../node-agent/storage/storage.ts";
 import { FakeHypervisor } from "./fake-hypervisor.ts";
+import { noCopies } from "../../no-copies.ts";
 
 export const UUID = "5a6b0b2e-0e0c-4f5e-9d3a-0a4b8c1d2e3f";
 export const BOOT = BootIdentity.create({ kernelBootId: "boot-1", pid1StartTime: "1" });
@@ -180,15 +181,7 @@ export class Agent implements Disposable {
     const storage: Partial<Storage> = {
       machines: async () => [],
       inspect: async () => undefined,
-      copies: {
-        offer: async () => [],
-        receive: async () => ({ diskCopy: DiskCopy.UNSPECIFIED, poolProofs: {} }),
-        verify: async () => undefined,
-        exclusively: (act) => act(),
-        removeImage: async () => undefined,
-        hasImage: async () => false,
-        removeProofs: async () => undefined,
-      },
+      copies: noCopies,
       removeMachineFiles: async (vmiUid) => void this.removed.push(vmiUid),
       prepareIncoming: async () => ({ paths: { directory: "", consoleSocket: "", consoleLog: "", seedIso: "", nvram: "" }, disks: {} }),
     };
