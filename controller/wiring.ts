@@ -102,7 +102,7 @@ export function wake({ caches, places }: Context, loops: Loops): void {
     if (before && before.status.holder?.vmiUid !== after?.status.holder?.vmiUid) unplaced();
     // A migration that is handed over is closed when its volumes say so.
     const holder = before?.status.holder;
-    if (holder && before.status.state !== after?.status.state || holder && !after?.status.holder) each([`${holder.namespace}/${holder.name}`], "migration");
+    if (holder && (before.status.state !== after?.status.state || !after?.status.holder)) each([`${holder.namespace}/${holder.name}`], "migration");
   });
 }
 
