@@ -65,11 +65,12 @@ export function converge({ before, sample, mode, options }: Situation): { after:
   return { after: { ...after, downtimeLimitMs: step.milliseconds, movedMs: sample.elapsedMs }, step };
 }
 
+/** Disks are copied before memory is, and until then there are figures of them alone. Of a job that is being aborted libvirt says nought. */
+export const hasFigures = ({ memoryTotalBytes = 0, diskTotalBytes = 0 }: JobStats): boolean => memoryTotalBytes > 0 || diskTotalBytes > 0;
+
 /** Undefined while libvirt gives no figures: at the beginning and the end of a job. */
 export function sampleOf(job: JobStats): Sample | undefined {
-  // Disks are copied before memory is, and until then there are figures of them alone.
-  const hasFigures = job.memoryTotalBytes !== undefined || (job.diskTotalBytes ?? 0) > 0;
-  if (job.elapsedMs === undefined || !hasFigures) return undefined;
+  if (job.elapsedMs === undefined || !hasFigures(job)) return undefined;
   return {
     elapsedMs: job.elapsedMs,
     iteration: job.iteration ?? 0,

@@ -9,6 +9,7 @@ import { active } from "../machine/observed.ts";
 import type { SourceMemory } from "../machine/observed.ts";
 import { errorLine } from "../one-line.ts";
 import type { Pause, Subject, Tools } from "../machine/tools.ts";
+import { hasFigures } from "./convergence.ts";
 import type { Convergence } from "./convergence.ts";
 import { ABORT_REPEAT_MS, PROGRESS_EVERY_MS, sourceMemory, wordOf } from "./source.ts";
 import type { SourceWord } from "./source.ts";
@@ -71,9 +72,7 @@ export const sourceActions = {
     const { job } = subject.observed;
     memory.quietSinceMs = undefined;
     if (convergence) memory.convergence = convergence;
-    // Disks are copied before memory is, and until then there are figures of them alone.
-    const hasFigures = job?.memoryTotalBytes !== undefined || (job?.diskTotalBytes ?? 0) > 0;
-    if (!job || !hasFigures || memory.complete) return PROGRESS_EVERY_MS;
+    if (!job || !hasFigures(job) || memory.complete) return PROGRESS_EVERY_MS;
     memory.progress = {
       ...progressOf(job), mode: migration.source?.mode ?? MigrationMode.UNSPECIFIED, downtimeLimitMs: memory.convergence?.downtimeLimitMs ?? 0,
     };

@@ -299,6 +299,21 @@ describe("the roles of a node", () => {
     assert.ok(!agent.hypervisor.calls.includes("migrate"));
   });
 
+  it("keeps the last figures of a job that shows none any more, being aborted", async () => {
+    using agent = new Agent({ hypervisor: withGuest() });
+    agent.hypervisor.job_ = { kind: "migration-out", elapsedMs: 1_000, memoryTotalBytes: 7 };
+    const source = MigrationSourceReport.create({ state: MigrationSourceState.ISSUED, agentInstance: "an earlier one", generation: 1, gaveUp: "too slow" });
+    const migration = { ...InstanceMigration.create({ uid: "m-1", sourceNode: "a", targetNode: "b", sourceEpoch: 1, targetEpoch: 2 }), source };
+    const moving = (version: string) => instance({ claimed: true, phase: Phase.RUNNING, reachedRunning: true, version, status: { migration } });
+    const totals = () => agent.controlPlane.reports.flatMap(({ part }) => (part?.$case === "migrationProgress" ? [part.value.progress!.memoryTotalBytes] : []));
+    agent.session(moving("i.7"));
+    await until(() => totals().length > 0);
+    agent.hypervisor.job_ = { kind: "migration-out", elapsedMs: 0, memoryTotalBytes: 0, memoryRemainingBytes: 0 };
+    agent.assign(moving("i.8"));
+    await settle(200);
+    assert.deepEqual([...new Set(totals())], [7]);
+  });
+
   it("tells the doors which migrations are open, once all records are known, and when one is not any more", async () => {
     using agent = new Agent();
     const migration = InstanceMigration.create({ uid: "m-1", sourceNode: "a", targetNode: "b", sourceEpoch: 1, targetEpoch: 2 });

@@ -159,6 +159,7 @@ describe("the convergence of a transfer", () => {
 
   it("reads no sample from a job at its beginning or end", () => {
     assert.equal(sampleOf({ kind: "migration-out", elapsedMs: 5 }), undefined);
+    assert.equal(sampleOf({ kind: "migration-out", elapsedMs: 5, memoryTotalBytes: 0, memoryRemainingBytes: 0, diskTotalBytes: 0 }), undefined, "one that is being aborted");
     assert.equal(sampleOf({ kind: "migration-out", elapsedMs: 5, memoryTotalBytes: 1, memoryRemainingBytes: 3, diskRemainingBytes: 4 })?.remainingBytes, 7);
   });
 });
