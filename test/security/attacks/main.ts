@@ -1,4 +1,4 @@
-/** The attacker's process: an attack by its name, against the target, for so many seconds. It stands back for everybody else on the machine. */
+/** The attacker's process: an attack by its name, against the target, for so many seconds; it says when it begins. It stands back for everybody else on the machine. */
 import { setPriority } from "node:os";
 import { ATTACKS, type AttackName } from "./attacks.ts";
 import type { Target } from "./raw-connection.ts";
@@ -10,4 +10,5 @@ const [name, target, seconds] = process.argv.slice(2);
 setPriority(LOWEST);
 const ends = AbortSignal.timeout(Number(seconds) * 1000);
 ends.addEventListener("abort", () => setTimeout(() => process.exit(0), 1_000));
+process.stdout.write("at it\n");
 await ATTACKS[name as AttackName](JSON.parse(target!) as Target, ends);
