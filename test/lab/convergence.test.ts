@@ -26,7 +26,7 @@ spec:
   completionTimeoutPerGiB: ${LIMIT_SECONDS}
 `;
 
-describe("convergence", function () {
+describe("convergence of a handoff", function () {
   this.timeout(240_000);
   const fleet = withFleet();
   let machine: Machine;

@@ -14,7 +14,7 @@ const WATCH_TIMEOUT_MS = 60_000;
 /** A leftover that no event tells of is found by the agent's next listing. */
 const LEFTOVER_TIMEOUT_MS = 60_000;
 
-describe("a machine that is deleted while it moves", () => {
+describe("a machine that is deleted in its handoff", () => {
   const fleet = withFleet();
 
   /** No domain, defined or running, by virsh's word, and none of its files. */

@@ -14,7 +14,7 @@ import { waitFor } from "./process.ts";
 const SLOW_MIBPS = 8;
 const DESTROY = 12;
 
-describe("a door of the fleet", () => {
+describe("the door of a handoff in a fleet", () => {
   let fleet: Fleet;
   let machine: Machine;
   before(async () => {

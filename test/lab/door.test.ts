@@ -16,7 +16,7 @@ import { CommandFailed, waitFor } from "./process.ts";
 
 const SLOW_MIBPS = 8;
 
-describe("the door", function () {
+describe("the door of a handoff", function () {
   this.timeout(120_000);
   let pair: DoorPair;
 

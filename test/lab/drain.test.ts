@@ -23,7 +23,7 @@ spec:
   bandwidthPerMigration: 4Mi
 `;
 
-describe("a drain", () => {
+describe("a drain, handoff by handoff", () => {
   const fleet = withFleet({ hosts: ["a", "b", "c"] });
 
   before(async () => {

@@ -87,7 +87,7 @@ describe("the main job on two hosts", () => {
     assert.match((await fleet().refused("migrate", "picky")).stderr, /not find|NOT_FOUND/i);
   });
 
-  it("does what stop, delete and cancel mean while a machine moves", async () => {
+  it("does what stop, delete and cancel mean in a handoff", async () => {
     const cancelled = await Machine.running(fleet(), "undecided");
     const before = await cancelled.tick(() => true);
     const from = await cancelled.node();

@@ -17,7 +17,7 @@ const DOZEN = [
   "Running/passage/kill", "Running/source-link/cut", "Finalizing/target-agent/kill", "Finalizing/source-libvirtd/kill",
 ] as const;
 
-describe("kill matrix", () => {
+describe("kill matrix of the handoff", () => {
   const fleet = withFleet(MATRIX_FLEET);
   let bench: Bench;
   before(async () => {

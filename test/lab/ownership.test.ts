@@ -14,7 +14,7 @@ import { withFleet } from "./with-fleet.ts";
 
 const fence = (fleet: Fleet, node: string) => fleet.drover("node", "confirm-fenced", node, "--reason", "power was cut at the plug", "--yes-i-typed", node);
 
-describe("who owns a machine", () => {
+describe("who owns a machine when no handoff says so", () => {
   const fleet = withFleet();
 
   const silent = (node: string) =>

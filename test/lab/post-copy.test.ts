@@ -14,7 +14,7 @@ const SETTINGS = { allowPostCopy: true, bandwidthPerMigration: "4Mi", completion
 const BREAK_TIMEOUT_MS = 90_000;
 const MEND_TIMEOUT_MS = 150_000;
 
-describe("a post-copy that breaks", function () {
+describe("a handoff in post-copy that breaks", function () {
   this.timeout(300_000);
   const fleet = withFleet();
 

@@ -1,9 +1,9 @@
 /** A lab takes no network that the machine already uses. */
 import assert from "node:assert/strict";
 import { describe, it } from "mocha";
-import { overlaps } from "./network.ts";
+import { overlaps } from "../../lab/network.ts";
 
-describe("overlaps", () => {
+describe("the lab's network: overlaps", () => {
   const cases: [string, string, boolean][] = [
     ["10.77.1.0/24", "10.77.1.0/24", true],
     ["10.77.1.9/32", "10.77.1.0/24", true],
