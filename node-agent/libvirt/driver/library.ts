@@ -6,7 +6,7 @@
  * block: calls to the daemon and libvirt's own event loop run in libuv's thread pool.
  */
 import * as koffi from "koffi";
-import { CALLBACKS, ERROR_STRUCT, LOCAL, OPAQUE, REMOTE } from "./symbols.ts";
+import { CALLBACKS, ERROR_STRUCT, LOCAL, OPAQUE, QEMU, REMOTE } from "./symbols.ts";
 import type { CallbackName, LocalCall, RemoteCall } from "./symbols.ts";
 
 /** An address in C's memory; koffi gives null for NULL. */
@@ -83,6 +83,13 @@ export class Library {
     return koffi.decode.string(address);
   }
 
+  /** Text that libvirt allocated; frees it. */
+  takeString(address: Pointer): string {
+    const text = this.string(address);
+    koffi.free(address);
+    return text;
+  }
+
   /** The elements of an array of pointers that libvirt allocated; frees the array, not what it points to. */
   takeArray(address: Pointer, length: number): Pointer[] {
     const elements = length === 0 ? [] : (koffi.decode(address, "void *", length) as Pointer[]);
@@ -103,7 +110,7 @@ export class Library {
   #bound(name: RemoteCall): Native {
     const known = this.#remote.get(name);
     if (known !== undefined) return known;
-    const native = this.#library.func(REMOTE[name]);
+    const native = name in QEMU ? koffi.load("libvirt-qemu.so.0").func(QEMU[name as keyof typeof QEMU]) : this.#library.func(REMOTE[name as keyof typeof REMOTE]);
     this.#remote.set(name, native);
     return native;
   }

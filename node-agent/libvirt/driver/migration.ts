@@ -3,6 +3,7 @@ import { errorCode, migrateFlag, migrateParameter } from "../constants.ts";
 import { HypervisorError } from "../hypervisor.ts";
 import type { JobStats, MigrateOptions } from "../hypervisor.ts";
 import { jobStats } from "../job-stats.ts";
+import { removeCopyLeftovers } from "./copy-leftovers.ts";
 import { withDomain } from "./domains.ts";
 import type { Lane } from "./lane.ts";
 import type { Pointer } from "./library.ts";
@@ -51,6 +52,7 @@ export function migrationParameters(options: MigrateOptions): Parameter[] {
 
 export function migrate(lane: Lane, uuid: string, options: MigrateOptions): Promise<void> {
   return withDomain(lane, uuid, async (handle) => {
+    if (options.copyDisks) await removeCopyLeftovers(handle, options.copyDisks);
     using params = new TypedParams(lane.library, migrationParameters(options));
     await lane.onDomain(
       "virDomainMigrateToURI3", handle, options.destinationUri, params.address, params.count, migrationFlags(options),

@@ -86,6 +86,11 @@ export const REMOTE = {
   virStreamAbort: "int virStreamAbort(virStream *stream)",
 } as const;
 
+/** Calls of libvirt-qemu.so.0, which comes with libvirt.so.0 and is loaded at the first of them. */
+export const QEMU = {
+  virDomainQemuMonitorCommand: "int virDomainQemuMonitorCommand(virDomain *domain, const char *command, _Out_ void **answer, uint flags)",
+} as const;
+
 export const LOCAL = {
   virInitialize: "int virInitialize(void)",
   virEventRegisterDefaultImpl: "int virEventRegisterDefaultImpl(void)",
@@ -108,6 +113,6 @@ export const LOCAL = {
   virTypedParamsFree: "void virTypedParamsFree(void *params, int count)",
 } as const;
 
-export type RemoteCall = keyof typeof REMOTE;
+export type RemoteCall = keyof typeof REMOTE | keyof typeof QEMU;
 export type LocalCall = keyof typeof LOCAL;
 export type CallbackName = keyof typeof CALLBACKS;
