@@ -14,8 +14,8 @@ const CHANGES = 250;
 const NOTE_BYTES = 60_000;
 /** The records themselves and what the runtime keeps; the readers together are owed forty times the records. */
 const GROWTH_BYTES_MAX = 200 << 20;
-const DELAY_MS_MAX = 2_000;
-const DELAY_MEDIAN_MS_MAX = 200;
+const DELAY_MS_MAX = 5_000;
+const DELAY_MEDIAN_MS_MAX = 1_000;
 const WATCH = "/drover.v1.VirtualMachineService/WatchVirtualMachines";
 
 describe("a watch that nobody reads", function () {
