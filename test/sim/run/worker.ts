@@ -13,6 +13,8 @@ const { planOf } = await import("../plan/plan.ts");
 const { tellStep } = await import("../plan/words.ts");
 const { shrink } = await import("./shrink.ts");
 
+// Where an error came from is told by a replay; here thousands are made that somebody expects.
+Error.stackTraceLimit = 0;
 const STORY_LINES = 60;
 
 const say = (word: Word): void => void process.send!(word);
