@@ -10,8 +10,8 @@ export PATH="$PWD/node_modules/.bin:$PATH"
 export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$PWD/.cache/node-compile}"
 DROVER_TEST_SUMMARY=$(mktemp)
 export DROVER_TEST_SUMMARY
-aside_words=$(mktemp)
-trap 'rm -f "$DROVER_TEST_SUMMARY" "$aside_words"' EXIT
+asides=$(mktemp -d)
+trap 'rm -rf "$DROVER_TEST_SUMMARY" "$asides"' EXIT
 # Of the tests on real hosts those by which a change shows first that it broke something: the whole way of a machine, a
 # dozen ways to lose somebody in a handoff, and one or two cases of each kind of thing that only real hosts can show.
 chosen=(
@@ -46,16 +46,22 @@ step "proto lint" buf lint
 step "proto format" buf format --diff --exit-code
 step "proto image" buf build -o gen/api.binpb
 step "proto breaking" buf breaking gen/api.binpb --against proto/baseline.binpb --exclude-imports
-# Tests wait more than they work, so two kinds go side by side; the words of the one aside come when both have ended.
+# Tests wait more than they work, so three kinds go side by side; the words of those aside come when they have ended.
+jobs=()
 aside() {
-  (step "$@"; exit "$failed") >"$aside_words" 2>&1 &
+  (step "$@"; exit "$failed") >"$asides/${#jobs[@]}" 2>&1 &
+  jobs+=("$!")
 }
 together() {
-  wait "$!" || failed=1
-  cat "$aside_words"
+  local index
+  for index in "${!jobs[@]}"; do
+    wait "${jobs[index]}" || failed=1
+    cat "$asides/$index"
+  done
 }
 
-aside "unit, security and model tests" mocha 'test/unit/**/*.test.ts' 'test/security/**/*.test.ts' 'test/model/*.test.ts' 'test/sim/*.test.ts' 'test/*.test.ts'
+aside "unit and model tests" mocha 'test/unit/**/*.test.ts' 'test/model/*.test.ts' 'test/sim/*.test.ts' 'test/*.test.ts'
+aside "security tests" mocha 'test/security/**/*.test.ts'
 step "contract tests" mocha 'test/contract/**/*.test.ts'
 together
 

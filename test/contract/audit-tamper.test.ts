@@ -1,6 +1,6 @@
 /** Whoever changes the store's file behind the server's back: each way of it shows. On a real file, by raw SQL. */
 import assert from "node:assert/strict";
-import { statSync } from "node:fs";
+import { cpSync, statSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { beginOf, entryOf, seal } from "../../api-server/store/audit.ts";
 import { act, verdict } from "./store-audit.ts";
@@ -8,11 +8,17 @@ import { makePlace, openSqlite, type Place } from "./store-places.ts";
 import { bytes, put, text } from "./store-steps.ts";
 
 describe("an audit that was changed in the file", () => {
+  let origin: Place;
   let place: Place;
-  beforeEach(async () => {
-    place = makePlace();
-    await using store = await openSqlite(place.path);
+  before(async () => {
+    origin = makePlace();
+    await using store = await openSqlite(origin.path);
     for (let i = 1; i <= 6; i += 1) await store.commit({ key: `vm/${i}`, expected: null, value: bytes("x"), audit: act({ requestId: `r${i}` }) });
+  });
+  after(() => origin[Symbol.dispose]());
+  beforeEach(() => {
+    place = makePlace();
+    cpSync(origin.directory, place.directory, { recursive: true });
   });
   afterEach(() => place[Symbol.dispose]());
 

@@ -12,8 +12,10 @@ import { GUEST_TICK } from "./guest.ts";
 import type { Fleet } from "./fleet.ts";
 import { waitFor } from "./process.ts";
 
-const GUEST_TIMEOUT_MS = 60_000;
-const RECORD_TIMEOUT_MS = 30_000;
+const GUEST_TIMEOUT_MS = 90_000;
+const RECORD_TIMEOUT_MS = 60_000;
+/** Enough for the last of what a guest counts. */
+const TAIL_BYTES = 8_192;
 const FINAL = new Set<MigrationPhase>([MigrationPhase.SUCCEEDED, MigrationPhase.FAILED, MigrationPhase.CANCELLED]);
 
 export type Tick = { count: number; uptimeSeconds: number; boot: string };
@@ -91,9 +93,16 @@ export class Machine {
     }, { timeoutMs });
   }
 
+  /** The end of what its present node has of the guest's console, as `drover logs` prints it, without a process for every look. */
+  async #console(): Promise<string> {
+    const pieces: Uint8Array[] = [];
+    for await (const { data } of this.#fleet.api.instances.readConsole({ namespace: "default", name: this.name, follow: false, tailBytes: TAIL_BYTES })) pieces.push(data);
+    return Buffer.concat(pieces).toString();
+  }
+
   /** What the guest counted last on its present node's console. */
   async lastTick(): Promise<Tick | undefined> {
-    const output = await this.#fleet.drover("logs", this.name).catch(() => "");
+    const output = await this.#console().catch(() => "");
     const last = output.split(/\r?\n/).map((line) => GUEST_TICK.exec(line)).filter((match) => match !== null).at(-1);
     return last && { count: Number(last[1]), uptimeSeconds: Number(last[2]), boot: last[3]! };
   }

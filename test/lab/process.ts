@@ -12,7 +12,8 @@ import { identityOf, isAlive, signalProcess, type ProcessIdentity } from "./proc
 
 const COMMAND_TIMEOUT_MS = 60_000;
 const COMMAND_OUTPUT_BYTES_MAX = 64 << 20;
-const POLL_MS = 25;
+/** The pause grows: what comes soon is seen at once, and what takes long is not held up by who asks. */
+const POLL_MS = { first: 25, most: 100, growth: 1.2 };
 const WAIT_TIMEOUT_MS = 30_000;
 const STOP_GRACE_MS = 5_000;
 
@@ -57,11 +58,11 @@ export async function waitFor<T>(
   { timeoutMs = WAIT_TIMEOUT_MS }: Wait = {},
 ): Promise<T> {
   const until = systemClock.monotonicMs() + timeoutMs;
-  for (;;) {
+  for (let pauseMs = POLL_MS.first; ; pauseMs = Math.min(POLL_MS.most, pauseMs * POLL_MS.growth)) {
     const answer = await probe();
     if (answer !== undefined) return answer;
     if (systemClock.monotonicMs() > until) throw new WaitTimedOut(`Waited ${timeoutMs} ms for ${what}`);
-    await delay(systemClock, POLL_MS);
+    await delay(systemClock, pauseMs);
   }
 }
 
