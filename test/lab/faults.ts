@@ -37,6 +37,17 @@ export function driverOf(agentPid: number) {
   return identity;
 }
 
+/** An agent that has just come back has still to fork one, though the record may be true by then. */
+function driverOfSoon(agent: { pid: number }) {
+  return waitFor("the agent to have a driver", () => {
+    try {
+      return driverOf(agent.pid);
+    } catch {
+      return undefined;
+    }
+  });
+}
+
 /** `on` names the hosts whose parts are struck. */
 export function faultsOf(fleet: Fleet, on: readonly string[]): Fault[] {
   const program = (name: "apiServer" | "controller"): Fault => ({
@@ -56,18 +67,12 @@ export function faultsOf(fleet: Fleet, on: readonly string[]): Fault[] {
     {
       name: `driver of agent ${host}`,
       async strike() {
-        const driver = driverOf(fleet.agent(host).pid);
+        const driver = await driverOfSoon(fleet.agent(host));
         signalProcess(driver, "SIGKILL");
         await waitFor("the driver to be gone", () => !isAlive(driver) || undefined);
       },
       async mend() {
-        await waitFor("the agent to fork another driver", () => {
-          try {
-            return driverOf(fleet.agent(host).pid);
-          } catch {
-            return undefined;
-          }
-        });
+        await driverOfSoon(fleet.agent(host));
       },
     },
     {

@@ -166,7 +166,7 @@ export class Fleet {
       this.#connection?.[Symbol.dispose]();
       this.#connection = undefined;
       return this.api.nodes.getNode({ name: "a" }).then(() => true as const, () => undefined);
-    });
+    }, { timeoutMs: READY_TIMEOUT_MS });
   }
 
   /** Resolves when the node's agent is connected and has said what the host has. */
