@@ -55,7 +55,7 @@ export const isMutant = (name: string): name is MutantName => Object.hasOwn(MUTA
 export const MUTANT_SEEDS_MAX = 200;
 
 /** The seed that noticed it last time is tried first: the others only when a plan has changed. */
-const NOTICED_BY: Partial<Record<MutantName, number>> = { "epoch-check-removed": 26, "deadline-from-reply": 3 };
+const NOTICED_BY: Partial<Record<MutantName, number>> = { "epoch-check-removed": 26, "deadline-from-reply": 6 };
 
 export function seedsFor(name: MutantName): number[] {
   const all = Array.from({ length: MUTANT_SEEDS_MAX }, (_, index) => index + 1);

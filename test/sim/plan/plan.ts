@@ -5,33 +5,11 @@
 import { RunStrategy } from "../../../gen/drover/v1/virtual_machine.ts";
 import type { Weather } from "../network/network.ts";
 import { Chance } from "../world/chance.ts";
+import { ALL_CELLS, ALL_FAILPOINTS, CELLS, FAILPOINTS, PHASES } from "./cells.ts";
+import type { Harm, MovePhase, Party } from "./cells.ts";
 
 export const NODES = ["a", "b", "c"] as const;
 export type NodeName = (typeof NODES)[number];
-
-/** Where a migration is, as the machine's record and libvirt have it. */
-export const PHASES = ["preparing", "ready", "running", "switchover", "finalizing"] as const;
-export type MovePhase = (typeof PHASES)[number];
-
-/** What can be lost, and how. A party of a migration is named by its part in it. */
-export const CELLS = {
-  controller: ["crash", "pause", "cut", "cut-to", "cut-from", "late-from"],
-  "api-server": ["crash", "pause", "disk-full", "disk-fails", "disk-slow"],
-  "source-agent": ["crash", "pause", "cut", "cut-to", "cut-from", "late-from", "reset"],
-  "target-agent": ["crash", "pause", "cut", "cut-to", "cut-from", "late-from", "reset"],
-  "source-driver": ["crash", "pause"],
-  "target-driver": ["crash", "pause"],
-  "source-libvirtd": ["crash", "pause"],
-  "target-libvirtd": ["crash", "pause"],
-  "source-qemu": ["crash"],
-  "target-qemu": ["crash"],
-  "source-host": ["power-off"],
-  "target-host": ["power-off"],
-  link: ["cut"],
-  network: ["foul"],
-} as const satisfies Record<string, readonly string[]>;
-export type Party = keyof typeof CELLS;
-export type Harm = (typeof CELLS)[Party][number];
 
 export type When =
   | { atMs: number }
@@ -43,9 +21,10 @@ export type Verb =
   /** Of the machine, or of the next one that runs. Its number is what else is planned for it. */
   | { verb: "migrate"; machine: number; to: NodeName | ""; move: number }
   | { verb: "cancel"; machine: number }
-  | { verb: "cordon" | "uncordon"; node: NodeName };
+  | { verb: "cordon" | "uncordon" | "confirm-fenced"; node: NodeName };
 export type Fault =
   | { party: Party; harm: Harm; node: NodeName; /** The other end of a link. */ other: NodeName; forMs: number }
+  /** `life`: a program's name, or ANY_AGENT. */
   | { party: "failpoint"; life: string; point: string; nth: number };
 export type Step = { when: When } & ({ act: "verb"; verb: Verb } | { act: "fault"; fault: Fault });
 
@@ -70,21 +49,15 @@ export const END_MS = HEAL_MS + CONVERGE_MS + 5_000;
 /** The hosts that stay off are stated to be so, this long after the healing began. */
 export const FENCE_MS = 20_000;
 
+/** Whichever agent comes to the failpoint first. */
+export const ANY_AGENT = "agent/*";
+
 const MACHINES = 7;
 const BEGIN_MS = 12_000;
 /** Of a migration for which nothing else is planned. */
 const SECOND = -1;
-const FAILPOINTS: Record<string, readonly string[]> = {
-  "api-server": ["api-server.commit.before", "api-server.commit.after", "api-server.audit.before", "api-server.audit.after"],
-  agent: [
-    ...["launch", "destroy", "undefine", "setMetadata", "migrate", "abortJob", "shutdown"].flatMap((what) => [`node-agent.${what}.before`, `node-agent.${what}.after`]),
-    "node-agent.journal.before", "node-agent.ending.before", "node-agent.ending.after", "node-agent.door.before", "node-agent.door.after",
-    "node-agent.call.before", "node-agent.call.after",
-  ],
-  controller: ["controller.call.before", "controller.call.after"],
-};
-export const FAILPOINT_NAMES: readonly string[] = Object.values(FAILPOINTS).flat();
-
+/** Of a seed's migrations, how many meet what it is the seed's turn to meet: each cell comes up four times in 300 seeds. */
+const AIMED = 3;
 export function planOf(seed: number): Plan {
   const chance = new Chance(seed, "plan");
   const machines = Array.from({ length: MACHINES }, (_, index) => machineOf(chance, index));
@@ -92,7 +65,7 @@ export function planOf(seed: number): Plan {
     seed,
     machines,
     controllers: chance.happens(0.25) ? 2 : 1,
-    steps: [...moves(chance), ...wishes(chance), ...troubles(chance), ...unheard(chance)],
+    steps: [...moves(chance, seed), ...wishes(chance), ...troubles(chance), ...unheard(chance), ...aimedFailpoint(chance, seed), ...fencedAndBack(seed)],
     drift: Object.fromEntries(["api-server", "controller", "controller-2", ...NODES.map((node) => `agent/${node}`)].map((name) => [name, 1 + chance.between(-0.01, 0.01)])),
     weather: { delayMs: [0.2, 3], spike: 0.02, spikeMs: chance.pick([20, 200, 1_000]), loss: chance.pick([0, 0, 0.0005]), duplicate: chance.pick([0, 0.02, 0.1, 0.2]), lateMs: chance.pick([200, 3_000, 12_000]) },
   };
@@ -105,16 +78,48 @@ function machineOf(chance: Chance, index: number): MachinePlan {
   return { name: `m${index}`, strategy, image: index >= MACHINES - 2 ? "contested" : `disk-${index}`, createdMs: chance.between(0, 4_000) };
 }
 
-/** Each migration meets something on its way: a loss of one of its parties, a wish of a user, or nothing. */
-function moves(chance: Chance): Step[] {
+/**
+ * Each migration meets something on its way: the first ones a loss that it is the seed's turn to show, the others a loss of
+ * one of their parties, a wish of a user, or nothing.
+ */
+function moves(chance: Chance, seed: number): Step[] {
   const count = 4 + chance.below(5);
   return Array.from({ length: count }, (_, index) => {
     const atMs = BEGIN_MS + (index * (HEAL_MS - 50_000)) / count + chance.between(0, 12_000);
     const machine = chance.below(5);
     const migrate: Step = { when: { atMs }, act: "verb", verb: { verb: "migrate", machine, to: chance.happens(0.7) ? "" : chance.pick(NODES), move: index } };
+    if (index < AIMED) return [migrate, aimedLoss(chance, index, seed)];
     const meets = Array.from({ length: chance.pick([0, 1, 1, 1, 2, 3]) }, () => meeting(chance, machine, index));
     return [migrate, ...meets, ...(chance.happens(0.25) ? tellsAndTakesBack(chance, machine, index) : [])];
   }).flat();
+}
+
+/** Cell after cell, seed after seed, so that none is left to luck. */
+function aimedLoss(chance: Chance, move: number, seed: number): Step {
+  const turn = seed + move * Math.round(ALL_CELLS.length / AIMED);
+  const { phase, party, harm } = ALL_CELLS[turn % ALL_CELLS.length]!;
+  return { when: { move, phase, delayMs: chance.pick([0, 0, 2]) }, act: "fault", fault: lossOf(chance, party, harm) };
+}
+
+/** Whoever comes to it first from then on. */
+function aimedFailpoint(chance: Chance, seed: number): Step[] {
+  const { program, point } = ALL_FAILPOINTS[seed % ALL_FAILPOINTS.length]!;
+  const when = { atMs: chance.between(BEGIN_MS, HEAL_MS - 90_000) };
+  return [{ when, act: "fault", fault: { party: "failpoint", life: program === "agent" ? ANY_AGENT : program, point, nth: 1 } }];
+}
+
+/**
+ * A host is stated to be off, its machines begin elsewhere, and it comes back with what it had: a leftover, which is all
+ * that the failpoint of the agent's journal is passed for here. One seed in nine, with that failpoint's own among them.
+ */
+function fencedAndBack(seed: number): Step[] {
+  if (seed % 9 !== 0) return [];
+  const chance = new Chance(seed, "plan/fenced");
+  const [node, atMs] = [chance.pick(NODES), chance.between(30_000, 90_000)];
+  return [
+    { when: { atMs }, act: "fault", fault: { party: "source-host", harm: "power-off", node, other: node, forMs: chance.pick([20_000, 35_000]) } },
+    { when: { atMs: atMs + chance.between(1_000, 5_000) }, act: "verb", verb: { verb: "confirm-fenced", node } },
+  ];
 }
 
 /** What a verb is about is the machine that the migration came to be of. */
@@ -176,7 +181,11 @@ function faultOf(chance: Chance): Fault {
     return { party: "failpoint", life, point: chance.pick(FAILPOINTS[program]!), nth: 1 + chance.below(3) };
   }
   const party = chance.pick(PARTIES);
+  return lossOf(chance, party, chance.pick(CELLS[party]));
+}
+
+function lossOf(chance: Chance, party: Party, harm: Harm): Fault {
   const node = chance.pick(NODES);
   const other = chance.pick(NODES.filter((name) => name !== node));
-  return { party, harm: chance.pick(CELLS[party]), node, other, forMs: chance.pick([300, 2_000, 7_000, 12_000, 20_000, 35_000]) };
+  return { party, harm, node, other, forMs: chance.pick([300, 2_000, 7_000, 12_000, 20_000, 35_000]) };
 }

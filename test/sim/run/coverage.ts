@@ -1,12 +1,9 @@
 /** What of the space of faults was met: every harm of every party in every phase of a migration, and every failpoint. */
-import { CELLS, FAILPOINT_NAMES, PHASES } from "../plan/plan.ts";
+import { ALL_CELLS, ALL_FAILPOINTS, nameOf } from "../plan/cells.ts";
 import type { Result } from "../simulate.ts";
 
-/** The target has no QEMU before the guest's memory is on its way. */
-const IMPOSSIBLE: ReadonlySet<string> = new Set(["preparing target-qemu crash", "ready target-qemu crash"]);
-
-export const ALL_CELLS: readonly string[] = PHASES.flatMap((phase) =>
-  Object.entries(CELLS).flatMap(([party, harms]) => harms.map((harm) => `${phase} ${party} ${harm}`))).filter((cell) => !IMPOSSIBLE.has(cell));
+const CELLS = ALL_CELLS.map(nameOf);
+const FAILPOINTS = ALL_FAILPOINTS.map(({ point }) => point);
 
 export class Coverage {
   readonly #cells = new Map<string, number>();
@@ -18,13 +15,13 @@ export class Coverage {
   }
 
   get missing(): string[] {
-    return [...ALL_CELLS.filter((cell) => !this.#cells.has(cell)), ...FAILPOINT_NAMES.filter((point) => !this.#failpoints.has(point))];
+    return [...CELLS.filter((cell) => !this.#cells.has(cell)), ...FAILPOINTS.filter((point) => !this.#failpoints.has(point))];
   }
 
   summary(): string {
-    const met = ALL_CELLS.filter((cell) => this.#cells.has(cell));
-    const struck = FAILPOINT_NAMES.filter((point) => this.#failpoints.has(point));
+    const met = CELLS.filter((cell) => this.#cells.has(cell));
+    const struck = FAILPOINTS.filter((point) => this.#failpoints.has(point));
     const least = Math.min(...met.map((cell) => this.#cells.get(cell)!));
-    return `${met.length} of ${ALL_CELLS.length} cells (phase × party × harm) met${met.length > 0 ? `, each at least ${least} times` : ""}; ${struck.length} of ${FAILPOINT_NAMES.length} failpoints struck`;
+    return `${met.length} of ${CELLS.length} cells (phase × party × harm) met${met.length > 0 ? `, each at least ${least} times` : ""}; ${struck.length} of ${FAILPOINTS.length} failpoints struck`;
   }
 }

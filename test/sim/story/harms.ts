@@ -1,6 +1,7 @@
 /** Carries faults out. Each answers whether it found something to harm, so that what is counted really happened. */
 import { FOUL } from "../network/network.ts";
-import type { Harm, NodeName, Party } from "../plan/plan.ts";
+import type { Harm, Party } from "../plan/cells.ts";
+import type { NodeName } from "../plan/plan.ts";
 import { CONTROLLERS, linkOf } from "../programs/fleet.ts";
 import type { Fleet, Place } from "../programs/fleet.ts";
 import { SOUND } from "../store/sim-store.ts";

@@ -4,8 +4,9 @@ import type { InstanceMigration } from "../../../gen/drover/v1/virtual_machine_i
 import type { Mirror } from "../check/mirror.ts";
 import { involvedOf } from "../check/mirror.ts";
 import type { SimHost } from "../hypervisor/host.ts";
+import type { MovePhase } from "../plan/cells.ts";
 import { FENCE_MS, HEAL_MS, NODES } from "../plan/plan.ts";
-import type { Fault, MovePhase, NodeName, Plan, Step, Verb } from "../plan/plan.ts";
+import type { Fault, NodeName, Plan, Step, Verb } from "../plan/plan.ts";
 import { tellStep } from "../plan/words.ts";
 import type { Fleet } from "../programs/fleet.ts";
 import { Harms } from "./harms.ts";

@@ -9,7 +9,7 @@ import {
 import type { Mirror } from "../check/mirror.ts";
 import { involvedOf } from "../check/mirror.ts";
 import { HEAL_MS } from "../plan/plan.ts";
-import type { MachinePlan, Verb } from "../plan/plan.ts";
+import type { MachinePlan, NodeName, Verb } from "../plan/plan.ts";
 import { POOL } from "../programs/host-files.ts";
 import type { Fleet } from "../programs/fleet.ts";
 
@@ -68,7 +68,7 @@ export class Users {
   }
 
   async wish(verb: Verb): Promise<void> {
-    if ("node" in verb) return this.#cordon(verb);
+    if ("node" in verb) return verb.verb === "confirm-fenced" ? this.confirmFenced(verb.node) : this.#cordon(verb.verb, verb.node);
     const name = `m${verb.machine}`;
     const named = { namespace: NAMESPACE, name };
     switch (verb.verb) {
@@ -104,7 +104,7 @@ export class Users {
     }
   }
 
-  async #cordon({ verb, node }: Extract<Verb, { node: unknown }>): Promise<void> {
+  async #cordon(verb: "cordon" | "uncordon", node: NodeName): Promise<void> {
     if (verb === "cordon") await this.#insist(`cordon ${node}`, (requestId) => this.#nodes.cordonNode(CordonNodeRequest.create({ name: node, requestId })));
     else await this.#insist(`uncordon ${node}`, (requestId) => this.#nodes.uncordonNode(UncordonNodeRequest.create({ name: node, requestId })));
   }
