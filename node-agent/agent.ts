@@ -172,7 +172,7 @@ export class Agent {
       withdrawn: ({ vmiUid }: { vmiUid: string }) => this.#machines.withdraw(vmiUid),
       tunnel: (offer: Parameters<Tunnels["accept"]>[0]) => this.#tunnels.accept(offer, signal),
     };
-    const tools = { hypervisor: host.hypervisor, emulator: () => host.emulator(), probe, clock };
+    const tools = { hypervisor: host.hypervisor, emulator: () => host.emulator(), probe, act: this.#machines.act.bind(this.#machines), clock };
     return runSessions({ connect, calls, hello: () => this.#hello(), answer: (command) => answer(tools, command), clock, random, log, listener }, signal);
   }
 

@@ -1,9 +1,10 @@
-/** What the control plane may ask of this node over its session, and who answers. Nothing of it changes anything. */
-import { CommandResult, CpuComparison } from "../gen/drover/agent/v1/agent.ts";
-import type { AddressProbe, Command, CompareCpu } from "../gen/drover/agent/v1/agent.ts";
+/** What the control plane may ask of this node over its session, and who answers. */
+import { CommandResult, CpuComparison, DomainActResult } from "../gen/drover/agent/v1/agent.ts";
+import type { ActOnDomain, AddressProbe, Command, CompareCpu } from "../gen/drover/agent/v1/agent.ts";
 import type { Clock } from "../lib/clock.ts";
 import { describeDomain } from "./describe.ts";
 import type { Hypervisor } from "./libvirt/hypervisor.ts";
+import type { ActVerdict } from "./machine/domain-act.ts";
 import { oneLine } from "./one-line.ts";
 import { cpuXml } from "./preflight/cpu.ts";
 import { inspectMachine } from "./preflight/inspect.ts";
@@ -13,6 +14,8 @@ export type CommandTools = {
   /** Of this host's guests. */
   emulator: () => Promise<string>;
   probe: (address: string) => Promise<AddressProbe>;
+  /** By the machine's own driver, between its steps. */
+  act: (wish: ActOnDomain) => Promise<ActVerdict>;
   clock: Clock;
 };
 
@@ -27,6 +30,8 @@ export async function answer(tools: CommandTools, { commandId, action }: Command
       return CommandResult.create({ commandId, cpu: await compare(tools, action.value) });
     case "probeAddress":
       return CommandResult.create({ commandId, probe: await tools.probe(action.value.address) });
+    case "actOnDomain":
+      return CommandResult.create({ commandId, act: DomainActResult.create(await tools.act(action.value)) });
     case undefined:
       return CommandResult.create({ commandId, error: "This version of the agent does not know the command" });
   }

@@ -31,6 +31,7 @@ const each = (service: string, row: AuditRow, ...rpcs: string[]): [string, Audit
 export const AUDIT_ROWS: ReadonlyMap<string, AuditRow> = new Map<string, AuditRow>([
   ...records({ service: "VirtualMachineService", one: "VirtualMachine", many: "VirtualMachines" }),
   ...each("v1.VirtualMachineService", MUTATION, "StartVirtualMachine", "StopVirtualMachine", "RestartVirtualMachine", "MigrateVirtualMachine"),
+  ...each("v1.VirtualMachineService", ACT, "PauseVirtualMachine", "UnpauseVirtualMachine", "ResetVirtualMachine"),
   ...each("v1.VirtualMachineService", READ, "ExplainVirtualMachine"),
   ...each("v1.VirtualMachineService", STATUS, "UpdateVirtualMachineStatus"),
   ...records({ service: "VirtualMachineInstanceService", one: "VirtualMachineInstance", many: "VirtualMachineInstances" }),

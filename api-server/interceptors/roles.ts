@@ -56,6 +56,9 @@ export const ROWS: ReadonlyMap<string, Row> = new Map<string, Row>([
   verb("VirtualMachineService/StartVirtualMachine", "start", "VirtualMachine"),
   verb("VirtualMachineService/StopVirtualMachine", "stop", "VirtualMachine"),
   verb("VirtualMachineService/RestartVirtualMachine", "restart", "VirtualMachine"),
+  verb("VirtualMachineService/PauseVirtualMachine", "pause", "VirtualMachine"),
+  verb("VirtualMachineService/UnpauseVirtualMachine", "unpause", "VirtualMachine"),
+  verb("VirtualMachineService/ResetVirtualMachine", "reset", "VirtualMachine"),
   verb("VirtualMachineService/MigrateVirtualMachine", "migrate", "VirtualMachine"),
   verb("VirtualMachineService/ExplainVirtualMachine", "explain", "VirtualMachine"),
   ...records({

@@ -17,7 +17,7 @@ export function migrationVerbs(parts: CheckParts): Verbs {
     checkMigration: (request) => checkMove(parts, request),
     async cancelMigration(request, { call }) {
       const replayed = await objects.replayed(migrations, call);
-      return { migration: replayed ?? (await cancel(objects, { namespace: request.namespace || "default", name: request.name }, call)) };
+      return { migration: replayed ?? (await cancelMigrationOf(objects, { namespace: request.namespace || "default", name: request.name }, call)) };
     },
   };
 }
@@ -26,7 +26,7 @@ export function migrationVerbs(parts: CheckParts): Verbs {
  * First the wish is recorded, then the machine's record is looked at: either the source's word that it begins is there, or
  * it is refused from now on, for the migration as it is entered and for one that is entered later.
  */
-async function cancel(objects: Objects, key: Required<Key>, call: Call): Promise<VirtualMachineInstanceMigration> {
+export async function cancelMigrationOf(objects: Objects, key: Required<Key>, call: Call): Promise<VirtualMachineInstanceMigration> {
   const { spec } = await objects.get(migrations, key);
   const machine = { namespace: key.namespace, name: spec!.vmiName };
   const before = await objects.find(virtualMachineInstances, machine);

@@ -9,6 +9,8 @@ import type { Call, Objects, WithCall } from "../objects.ts";
 import { migrationOf } from "../subresources/migrate.ts";
 import { restart, start, stop } from "../subresources/power.ts";
 import type { PowerVerb } from "../subresources/power.ts";
+import { actOnMachine } from "./domain-acts.ts";
+import type { DomainActParts } from "./domain-acts.ts";
 import { explainMachine } from "./explanation.ts";
 import type { ExplanationParts } from "./explanation.ts";
 import { admitMigration } from "./migration-admission.ts";
@@ -18,8 +20,9 @@ type Service = VirtualMachineServiceImplementation<WithCall>;
 type Verbs = Pick<
   Service,
   "startVirtualMachine" | "stopVirtualMachine" | "restartVirtualMachine" | "migrateVirtualMachine" | "explainVirtualMachine"
+  | "pauseVirtualMachine" | "unpauseVirtualMachine" | "resetVirtualMachine"
 >;
-export type VirtualMachineVerbsParts = ExplanationParts & AdmissionParts & { objects: Objects; clock: Clock; random: Random };
+export type VirtualMachineVerbsParts = ExplanationParts & AdmissionParts & DomainActParts & { objects: Objects; clock: Clock; random: Random };
 type Named = { namespace: string; name: string };
 
 const SUFFIX_LENGTH = 8;
@@ -45,6 +48,9 @@ export function virtualMachineVerbs(parts: VirtualMachineVerbsParts): Verbs {
       const spec = { ...VirtualMachineInstanceMigrationSpec.create({ vmiName: request.name, targetNode, addedNodeSelector }), settings };
       return { migration: await admitMigration(parts, migrationOf(vm, spec, random.token(SUFFIX_LENGTH)), call) };
     },
+    pauseVirtualMachine: async (request, { call }) => ({ event: await actOnMachine(parts, { verb: "pause", key: keyOf(request), call }) }),
+    unpauseVirtualMachine: async (request, { call }) => ({ event: await actOnMachine(parts, { verb: "unpause", key: keyOf(request), call }) }),
+    resetVirtualMachine: async (request, { call }) => ({ event: await actOnMachine(parts, { verb: "reset", key: keyOf(request), call }) }),
     explainVirtualMachine: (request) => explainMachine(parts, keyOf(request)),
   };
 }

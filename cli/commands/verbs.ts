@@ -86,7 +86,7 @@ function endOf({ grace, force }: { grace: number | undefined; force: boolean }):
 }
 
 /** One after the other; the first failure ends it. */
-async function forEach({ namespace }: Session, names: readonly string[], run: (key: Key) => Promise<void>): Promise<void> {
+export async function forEach({ namespace }: Session, names: readonly string[], run: (key: Key) => Promise<void>): Promise<void> {
   for (const name of names) await run({ namespace, name: name.replace(/^(vm|virtualmachine)\//, "") });
 }
 

@@ -2,7 +2,8 @@
  * One machine on this node: observes, decides, acts, and does so again until there is nothing to do. One thing at a
  * time; whatever happens meanwhile only makes it look once more, so restart, retry and first run are one path.
  */
-import type { Assignment, LookupMachineResponse } from "../../gen/drover/agent/v1/agent.ts";
+import { DomainAct, DomainActOutcome } from "../../gen/drover/agent/v1/agent.ts";
+import type { ActOnDomain, Assignment, LookupMachineResponse } from "../../gen/drover/agent/v1/agent.ts";
 import { backoffMs } from "../../lib/backoff.ts";
 import type { Timer } from "../../lib/clock.ts";
 import { parseInstanceMetadata } from "../domain/metadata.ts";
@@ -11,6 +12,8 @@ import { progressOf, withDisks } from "../migration/source-act.ts";
 import { act } from "./act.ts";
 import { decide } from "./decide.ts";
 import type { Action } from "./decide.ts";
+import { judgeAct } from "./domain-act.ts";
+import type { ActVerdict } from "./domain-act.ts";
 import { active, domainUuid, machineUid, newMemory } from "./observed.ts";
 import { confirms, differs, isSwitchOver, needsFreshLook } from "./look.ts";
 import type { LifecycleNews } from "./look.ts";
@@ -23,6 +26,8 @@ export type Standing = { synced: boolean; hold: boolean; listed: boolean };
 const FAILURE = { firstMs: 200, maxMs: 5_000, factor: 2 };
 /** More steps than this without a rest mean that two looks contradict each other: rest, then look again. */
 const STEPS_MAX = 20;
+/** Wishes that are remembered, so that one which comes again is not carried out again. */
+const ACTS_MAX = 64;
 const REST_MS = 1_000;
 
 export class MachineDriver {
@@ -43,6 +48,9 @@ export class MachineDriver {
   #news = false;
   #running = false;
   #closed = false;
+  /** Wishes that wait for the present step to end. */
+  #asked: Asked[] = [];
+  readonly #acts = new Map<string, Promise<ActVerdict>>();
   #attempt = 0;
   #timer: Timer | undefined;
 
@@ -108,6 +116,22 @@ export class MachineDriver {
     this.poke();
   }
 
+  /** Carried out between two steps, on a look of its own; rejects with what libvirt said. */
+  async act(wish: ActOnDomain): Promise<ActVerdict> {
+    if (this.#closed) return { outcome: DomainActOutcome.NOT_OWNER, message: "" };
+    const known = this.#acts.get(wish.requestId);
+    if (known) return known;
+    const untilMs = this.#tools.clock.monotonicMs() + wish.timeoutMs;
+    const verdict = new Promise<ActVerdict>((resolve, reject) => this.#asked.push({ wish, untilMs, resolve, reject }));
+    this.#acts.set(wish.requestId, verdict);
+    const forget = () => void this.#acts.delete(wish.requestId);
+    // What was not done may be asked for again under the same name.
+    verdict.then(({ outcome }) => outcome !== DomainActOutcome.DONE && forget(), forget);
+    for (const oldest of this.#acts.keys()) if (this.#acts.size > ACTS_MAX) this.#acts.delete(oldest);
+    this.#wake();
+    return verdict;
+  }
+
   /** Look again. */
   poke(): void {
     this.#isKept = false;
@@ -117,6 +141,7 @@ export class MachineDriver {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+    for (const { resolve } of this.#asked.splice(0)) resolve({ outcome: DomainActOutcome.NOT_OWNER, message: "" });
   }
 
   /** Decide again, on the last look if it stands. */
@@ -155,12 +180,29 @@ export class MachineDriver {
   }
 
   async #step(): Promise<Pause> {
+    for (let asked = this.#asked.shift(); asked; asked = this.#asked.shift()) await this.#carryOut(asked);
     const [observed, action] = this.#decideOnKept() ?? (await this.#decideOnFresh());
     if (action.do !== "wait") this.#tools.log.debug({ vmiUid: this.vmiUid, action }, "deciding");
     if (action.do !== "leave-foreign") this.#foreign = false;
     if (!needsFreshLook(action)) return act(action, this.#subject(observed), this.#tools);
     this.#isKept = false;
     return this.#looking(() => act(action, this.#subject(observed), this.#tools));
+  }
+
+  async #carryOut({ wish, untilMs, resolve, reject }: Asked): Promise<void> {
+    try {
+      const [observed] = await this.#decideOnFresh();
+      const late = this.#tools.clock.monotonicMs() >= untilMs;
+      const verdict = late ? { outcome: DomainActOutcome.TOO_LATE, message: "" } : judgeAct(observed, wish);
+      this.#tools.log.info({ vmiUid: this.vmiUid, act: wish.act, outcome: verdict.outcome, requestId: wish.requestId }, "asked to act on the domain");
+      if (verdict.outcome === DomainActOutcome.DONE) {
+        this.forgetLook();
+        await doers[wish.act]?.(this.#tools.hypervisor, this.#uuid);
+      }
+      resolve(verdict);
+    } catch (error) {
+      reject(error);
+    }
   }
 
   /** Undefined when the last look does not stand, or is not enough for what there is to do. */
@@ -242,6 +284,14 @@ export class MachineDriver {
     };
   }
 }
+
+type Asked = { wish: ActOnDomain; untilMs: number; resolve: (verdict: ActVerdict) => void; reject: (error: unknown) => void };
+
+const doers: Partial<Record<DomainAct, (hypervisor: Tools["hypervisor"], uuid: string) => Promise<void>>> = {
+  [DomainAct.PAUSE]: (hypervisor, uuid) => hypervisor.suspend(uuid),
+  [DomainAct.UNPAUSE]: (hypervisor, uuid) => hypervisor.resume(uuid),
+  [DomainAct.RESET]: (hypervisor, uuid) => hypervisor.reset(uuid),
+};
 
 export function seenOf(domain: Domain): Seen;
 export function seenOf(domain: Domain | undefined): Seen | undefined;

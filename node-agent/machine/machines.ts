@@ -1,12 +1,13 @@
 /** All machines of this node: a driver for each that a record or a domain here speaks of, fed with what happens. */
-import type { Assignment, TunnelOffer } from "../../gen/drover/agent/v1/agent.ts";
-import { AssignmentRole } from "../../gen/drover/agent/v1/agent.ts";
+import type { ActOnDomain, Assignment, TunnelOffer } from "../../gen/drover/agent/v1/agent.ts";
+import { AssignmentRole, DomainActOutcome } from "../../gen/drover/agent/v1/agent.ts";
 import { MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { every } from "../../lib/clock.ts";
 import type { OpenMigration } from "../door/doors.ts";
 import { parseInstanceMetadata } from "../domain/metadata.ts";
 import type { Domain, HypervisorEvent } from "../libvirt/hypervisor.ts";
 import { admit } from "./admission.ts";
+import type { ActVerdict } from "./domain-act.ts";
 import { MachineDriver } from "./driver.ts";
 import type { Standing } from "./driver.ts";
 import { instanceUid } from "./observed.ts";
@@ -115,6 +116,11 @@ export class Machines {
     if (!assignment || !status) return "unknown";
     if (assignment.role !== AssignmentRole.OWNER) return "moved";
     return status.epoch >= epoch ? "owner" : "moved";
+  }
+
+  /** Of a machine that no record here speaks of nothing is done. */
+  async act(wish: ActOnDomain): Promise<ActVerdict> {
+    return (await this.#drivers.get(wish.vmiUid)?.act(wish)) ?? { outcome: DomainActOutcome.NOT_OWNER, message: "" };
   }
 
   uids(vmiUid: string): { vmiUid: string; vmUid: string } {

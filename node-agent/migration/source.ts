@@ -84,6 +84,8 @@ function before(migration: InstanceMigration, own: Seen | undefined, memory: Sou
   const isAsked = migration.copiedDisks.length > 0 && !migration.source?.disks.length;
   if (isAsked) return memory.offered ? { do: "wait" } : { do: "offer-disks" };
   if (migration.target?.state !== MigrationTargetState.READY) return { do: "wait" };
+  // Whoever paused it meanwhile wants it to stand still: it would arrive so, and nobody could tell that it has arrived.
+  if (own.state === "paused") return say(memory, MigrationSourceState.STAYED, "The guest is paused, and is not moved so");
   return memory.passage === "none" ? { do: "open-passage" } : say(memory, MigrationSourceState.ISSUED, "");
 }
 

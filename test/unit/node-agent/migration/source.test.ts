@@ -86,6 +86,8 @@ describe("the source of a migration", () => {
     ["finds the way before it promises anything", {}, "open-passage"],
     ["has ISSUED recorded before the call", { memory: { passage } }, "say ISSUED"],
     ["does not say it twice", { memory: { passage, said: ISSUED } }, "wait"],
+    ["does not begin with a guest that was paused meanwhile", { domain: withDomain("paused", "user") }, "say STAYED"],
+    ["nor when the way is open", { domain: withDomain("paused", "user"), memory: { passage } }, "say STAYED"],
     ["stays when there is no way", { memory: { passage: "failed", error: "no" } }, "say STAYED"],
     ["does not begin what shall be aborted", { abort: true }, "wait"],
     ["does not begin it with the way open either", { abort: true, memory: { passage } }, "wait"],

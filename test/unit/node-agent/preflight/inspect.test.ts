@@ -27,7 +27,8 @@ function tools({ metadata = instanceMetadata({ namespace: "default", vm: "web", 
   const hypervisor = new FakeHypervisor();
   hypervisor.put({ uuid: UUID, metadata, xml });
   const probe = (address: string) => probeAddress({ address, port: 1 }, systemClock);
-  return { hypervisor, emulator: () => Promise.resolve("/usr/bin/qemu"), probe, clock: now };
+  const act = () => Promise.reject(new Error("Nothing is to be done here"));
+  return { hypervisor, emulator: () => Promise.resolve("/usr/bin/qemu"), probe, act, clock: now };
 }
 const inspect = { commandId: "1", action: { $case: "inspectMachine" as const, value: { vmiUid: "vmi-1", domainUuid: UUID } } };
 
