@@ -10,11 +10,11 @@ import { Machine } from "./machine.ts";
 import { waitFor } from "./process.ts";
 import { withFleet } from "./with-fleet.ts";
 
-/** 48 MiB are written again and again, which at this bandwidth is three seconds of sending. */
+/** 48 MiB are written again and again, which at this bandwidth is six seconds of sending. */
 const DIRTY = "dirty=48,400";
-const SLOW = { bandwidthPerMigration: "16Mi" };
+const SLOW = { bandwidthPerMigration: "8Mi" };
 /** The limit is never below twice the forecast, so that what is set to less than that is longer in the record. */
-const LIMIT_SECONDS = 8;
+const LIMIT_SECONDS = 15;
 const END_TIMEOUT_MS = 150_000;
 const STANDSTILL_TIMEOUT_MS = 120_000;
 const POLICY = `apiVersion: migrations.kubevirt.io/v1alpha1
@@ -87,7 +87,7 @@ describe("convergence of a handoff", function () {
 
   it("by a longer switch-over ends Succeeded, and the command tells every second of it as a line of JSON", async () => {
     const before = await machine.tick(() => true);
-    const output = await fleet().drover("migrate", machine.name, "--bandwidth", "8Mi", "--max-downtime", "20000", "--limit", "120", "--wait", "-o", "json");
+    const output = await fleet().drover("migrate", machine.name, "--max-downtime", "20000", "--limit", "120", "--wait", "-o", "json");
     const told = output.trim().split("\n").map((line) => JSON.parse(line) as { status: { phase: string; progress?: { elapsedMs?: number } } });
     assert.equal(told.at(-1)?.status.phase, "Succeeded");
     const moments = new Set(told.filter(({ status }) => status.phase === "Running").map(({ status }) => status.progress?.elapsedMs ?? 0));
