@@ -1,6 +1,6 @@
 /**
  * Reads the API's own description, the image that buf builds: field rules, paths of masks and selectors, and reflection
- * all come from it, so that they cannot say different things.
+ * all come from it, so that they cannot say different things. It has no comments, which would be most of it to read at each start.
  */
 import { readFileSync } from "node:fs";
 import { createFileRegistry, fromBinary } from "@bufbuild/protobuf";

@@ -44,7 +44,7 @@ step "lint" oxlint --type-aware --deny-warnings
 step "types" tsc --noEmit
 step "proto lint" buf lint
 step "proto format" buf format --diff --exit-code
-step "proto image" buf build -o gen/api.binpb
+step "proto image" buf build --exclude-source-info -o gen/api.binpb
 step "proto breaking" buf breaking gen/api.binpb --against proto/baseline.binpb --exclude-imports
 # Tests wait more than they work, so three kinds go side by side; the words of those aside come when they have ended.
 jobs=()
