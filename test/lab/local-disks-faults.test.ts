@@ -20,7 +20,7 @@ const volumes = [
   { name: "bulk", disk: { pool: "local", image: "bulk.raw", size: `${BULK_BYTES / MIB}Mi`, format: "raw" } },
 ];
 
-describe("a machine whose disks are being copied", () => {
+describe("a handoff in mid-copy of its disks", () => {
   const fleet = withFleet();
   let machine: Machine;
 

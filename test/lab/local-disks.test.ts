@@ -25,7 +25,7 @@ const shared = { name: "shared", disk: { pool: "shared", image: "kept.raw", size
 const seed = { name: "seed", cloudInitNoCloud: { userData: "#cloud-config\n" } };
 const IMAGES = ["data.qcow2", "root.raw"];
 
-describe("a machine with disks of its host's", () => {
+describe("a handoff of a machine with disks of its host's", () => {
   const fleet = withFleet();
   let machine: Machine;
 
