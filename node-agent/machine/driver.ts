@@ -119,12 +119,13 @@ export class MachineDriver {
   /** Carried out between two steps, on a look of its own; rejects with what libvirt said. */
   async act(wish: ActOnDomain): Promise<ActVerdict> {
     if (this.#closed) return { outcome: DomainActOutcome.NOT_OWNER, message: "" };
-    const known = this.#acts.get(wish.requestId);
+    const name = `${wish.act} ${wish.requestId}`;
+    const known = this.#acts.get(name);
     if (known) return known;
     const untilMs = this.#tools.clock.monotonicMs() + wish.timeoutMs;
     const verdict = new Promise<ActVerdict>((resolve, reject) => this.#asked.push({ wish, untilMs, resolve, reject }));
-    this.#acts.set(wish.requestId, verdict);
-    const forget = () => void this.#acts.delete(wish.requestId);
+    this.#acts.set(name, verdict);
+    const forget = () => void this.#acts.delete(name);
     // What was not done may be asked for again under the same name.
     verdict.then(({ outcome }) => outcome !== DomainActOutcome.DONE && forget(), forget);
     for (const oldest of this.#acts.keys()) if (this.#acts.size > ACTS_MAX) this.#acts.delete(oldest);

@@ -56,7 +56,7 @@ export const MUTANT_SEEDS_MAX = 200;
 
 /** The seed that noticed it last time is tried first: the others only when a plan has changed. */
 const NOTICED_BY: Partial<Record<MutantName, number>> = {
-  "epoch-check-removed": 135, "deadline-from-reply": 6, "undo-after-switchover": 16, "domain-not-found-obeyed": 7, "deadline-ends-a-migration-whose-call-is-out": 11,
+  "epoch-check-removed": 135, "deadline-from-reply": 6, "undo-after-switchover": 140, "domain-not-found-obeyed": 7, "deadline-ends-a-migration-whose-call-is-out": 11,
 };
 
 export function seedsFor(name: MutantName): number[] {

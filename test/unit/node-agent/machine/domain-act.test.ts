@@ -98,6 +98,14 @@ describe("a machine whose node is asked to act", () => {
     assert.equal(agent.hypervisor.calls.filter((call) => call === "reset").length, 2);
   });
 
+  it("does another thing under the same name: what was said of one is not said of the other", async () => {
+    using agent = new Agent({ hypervisor: withGuest() });
+    agent.session(record());
+    await agent.machines.act(wish(PAUSE, "r-1"));
+    assert.equal((await agent.machines.act(wish(UNPAUSE, "r-1"))).outcome, DONE);
+    assert.equal(agent.hypervisor.domains.get(UUID)!.state, "running");
+  });
+
   it("tells what libvirt said, and may be asked again for what failed", async () => {
     using agent = new Agent({ hypervisor: withGuest() });
     agent.session(record());
