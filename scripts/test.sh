@@ -25,10 +25,8 @@ chosen=(
   "test/lab/local-disks.test.ts takes them along"
   "test/lab/convergence.test.ts that is to be given up"
   "test/lab/console.test.ts there and back"
-  "test/lab/door-fleet.test.ts outlives"
   "test/lab/security-T21-migration-port.test.ts"
   "test/lab/security-T24-foreign-libvirt.test.ts"
-  "test/lab/confined-agent.test.ts"
 )
 
 failed=0
