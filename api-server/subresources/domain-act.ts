@@ -66,11 +66,14 @@ const REFUSALS: Partial<Record<DomainActOutcome, [type: string, message: string]
   [DomainActOutcome.TOO_LATE]: ["NODE_DID_NOT_ANSWER", "did not come to it in time, and has done nothing"],
 };
 
+/** About the machine, as whoever asked named it; a run that nobody made is its own. */
 export function eventOf(verb: Verb, instance: VirtualMachineInstance): Event {
-  const { namespace, name, uid } = instance.metadata!;
+  const { namespace, ownerReferences, name, uid } = instance.metadata!;
   const { reason, message } = ROWS[verb];
+  const run = { kind: "VirtualMachineInstance", name, uid };
+  const machine = ownerReferences.find(({ kind }) => kind === "VirtualMachine") ?? run;
   return Event.create({
-    regarding: { kind: "VirtualMachineInstance", namespace, name, uid },
+    regarding: { kind: machine.kind, namespace, name: machine.name, uid: machine.uid },
     reason, message: `${message} on "${instance.status!.nodeName}"`, type: EventType.NORMAL, source: "api-server",
   });
 }

@@ -63,7 +63,7 @@ describe("acting on a guest", function () {
     const { vmi, asked } = await running(server);
     for (const [call, act, reason] of [["pauseVirtualMachine", DomainAct.PAUSE, "Paused"], ["unpauseVirtualMachine", DomainAct.UNPAUSE, "Unpaused"], ["resetVirtualMachine", DomainAct.RESET, "Reset"]] as const) {
       const { event } = await server.vms[call](once());
-      assert.deepEqual([event!.reason, event!.regarding!.name, event!.source, event!.count], [reason, "web", "api-server", 1]);
+      assert.deepEqual([event!.reason, event!.regarding!.kind, event!.regarding!.name, event!.source, event!.count], [reason, "VirtualMachine", "web", "api-server", 1]);
       assert.match(event!.message, / on "a"$/);
       const { vmiUid, epoch, act: wanted } = asked.at(-1)!;
       assert.deepEqual([vmiUid, epoch, wanted], [vmi.metadata!.uid, 1, act]);
