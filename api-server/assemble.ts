@@ -87,7 +87,7 @@ export async function assemble(options: AssemblyOptions): Promise<Assembly> {
   const chores = [
     (ends: AbortSignal) => audit.tidy(ends),
     (ends: AbortSignal) => objects.identifiers.tidy(ends),
-    (ends: AbortSignal) => tombstones.tidy({ objects, sessions, clock, random }, ends),
+    (ends: AbortSignal) => tombstones.tidy({ objects, sessions }, ends),
   ];
   const background = [run, identities.run(signal), assignments.run(signal), keepTidy({ store, objects, clock, log, signal, chores })];
   const stop = async () => {

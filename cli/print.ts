@@ -29,6 +29,15 @@ export async function printObject(out: Output, kind: Kind, object: Resource): Pr
   return out.line(objectName(kind, object.metadata?.name ?? ""));
 }
 
+/** What became of an object: by its name, in a sentence for people. */
+export const printName = (out: Output, name: string, said: string): void => out.line(out.format === "name" ? name : `${name} ${said}`);
+
+/** The object itself where data is asked for, else its name and what was done. */
+export async function printDone(out: Output, { kind, object, said }: { kind: Kind; object: Resource; said: string }): Promise<void> {
+  if (out.format === "json" || out.format === "yaml") return printObject(out, kind, object);
+  return printName(out, objectName(kind, object.metadata?.name ?? ""), said);
+}
+
 /** What is no object: as data where that is asked for, else as lines. */
 export async function printData(out: Output, data: unknown, lines: readonly string[]): Promise<void> {
   if (out.format === "json") return out.line(jsonText(data, 4));

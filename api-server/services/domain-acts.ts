@@ -7,9 +7,7 @@ import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine
 import { deadline, delay } from "../../lib/clock.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { FailedPrecondition, NotFound, Unavailable } from "../../lib/errors.ts";
-import type { Random } from "../../lib/random.ts";
 import { events } from "../kinds/event.ts";
-import { migrations } from "../kinds/migration.ts";
 import { virtualMachineInstances } from "../kinds/virtual-machine-instance.ts";
 import { virtualMachines } from "../kinds/virtual-machine.ts";
 import type { Call, Objects } from "../objects.ts";
@@ -18,12 +16,11 @@ import type { NodeSessions } from "../sessions/node-sessions.ts";
 import type { Store } from "../store/store.ts";
 import { actPreconditions, eventOf, inTheWay, refusalOf, rowOf } from "../subresources/domain-act.ts";
 import type { Verb } from "../subresources/domain-act.ts";
-import { isOpen } from "../subresources/migrate.ts";
 import { plain } from "../subresources/untrusted.ts";
-import { missingRun } from "./migration-admission.ts";
-import { cancelMigrationOf } from "./migration-verbs.ts";
+import { missingRun, openMigrations } from "./migration-admission.ts";
+import { cancelMigrationOf, UNJOURNALED } from "./migration-verbs.ts";
 
-export type DomainActParts = { objects: Objects; store: Store; sessions: NodeSessions; clock: Clock; random: Random };
+export type DomainActParts = { objects: Objects; store: Store; sessions: NodeSessions; clock: Clock };
 type Key = { namespace: string; name: string };
 
 const ANSWER_MS = 10_000;
@@ -55,10 +52,8 @@ type Settling = { verb: Verb; key: Key; found: VirtualMachineInstance; call: Cal
 async function settled(parts: DomainActParts, { verb, key, found, call }: Settling): Promise<VirtualMachineInstance> {
   if (!rowOf(verb).endsMigration) return found;
   const { objects, clock } = parts;
-  const { items } = await objects.list(migrations, { namespace: key.namespace, fieldSelector: `spec.vmi_name=${key.name}` });
-  const open = items.filter(isOpen);
-  const asked = { ...call, requestId: "", repeatable: false };
-  for (const { metadata } of open) await cancelMigrationOf(objects, { namespace: key.namespace, name: metadata!.name }, asked).catch(unlessEnded);
+  const open = await openMigrations(objects, key);
+  for (const { metadata } of open) await cancelMigrationOf(objects, { namespace: key.namespace, name: metadata!.name }, { ...call, ...UNJOURNALED }).catch(unlessEnded);
   if (open.length === 0 && !inTheWay(found)) return found;
   using limit = deadline(clock, MIGRATION_ENDS_MS, call.signal);
   for (;;) {
@@ -76,11 +71,10 @@ function unlessEnded(error: unknown): void {
   if (!ended) throw error;
 }
 
-async function ask({ sessions, clock, random }: DomainActParts, { verb, instance, call }: { verb: Verb; instance: VirtualMachineInstance; call: Call }): Promise<void> {
+async function ask({ sessions }: DomainActParts, { verb, instance, call }: { verb: Verb; instance: VirtualMachineInstance; call: Call }): Promise<void> {
   const { nodeName, epoch } = instance.status!;
-  const wait = { clock, timeoutMs: ANSWER_MS };
   const value = { vmiUid: instance.metadata!.uid, epoch, act: rowOf(verb).act, requestId: call.requestId, timeoutMs: ANSWER_MS };
-  const { error, act } = await sessions.reach(nodeName).command(random.uuid(), { $case: "actOnDomain", value }, wait);
+  const { error, act } = await sessions.ask(nodeName, { $case: "actOnDomain", value }, ANSWER_MS);
   if (error !== "" || !act) throw new Unavailable(`"${nodeName}" could not do it: ${plain(error) || "it gave no answer"}`, { reason: "NODE_FAILED", metadata: { node: nodeName } });
   const refusal = refusalOf(verb, instance, act);
   if (refusal) throw refusal;

@@ -1,9 +1,7 @@
 /** Collects what an explanation is made from: the journal, the records, and libvirt's word by way of the node. */
 import type { ExplainVirtualMachineResponse } from "../../gen/drover/v1/virtual_machine.ts";
 import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import type { Clock } from "../../lib/clock.ts";
 import { Unavailable } from "../../lib/errors.ts";
-import type { Random } from "../../lib/random.ts";
 import { events } from "../kinds/event.ts";
 import { nodes } from "../kinds/node.ts";
 import { storeKey } from "../kinds/kind.ts";
@@ -16,7 +14,7 @@ import { explain } from "../subresources/explain.ts";
 import type { DomainAnswer } from "../subresources/explain.ts";
 import { plain } from "../subresources/untrusted.ts";
 
-export type ExplanationParts = { objects: Objects; store: Store; sessions: NodeSessions; clock: Clock; random: Random };
+export type ExplanationParts = { objects: Objects; store: Store; sessions: NodeSessions };
 
 const DOMAIN_TIMEOUT_MS = 3_000;
 const JOURNAL_ENTRIES = 5;
@@ -39,14 +37,13 @@ export async function explainMachine(parts: ExplanationParts, key: { namespace: 
 }
 
 async function describeDomain(
-  { sessions, clock, random }: ExplanationParts,
+  { sessions }: ExplanationParts,
   { metadata, spec }: VirtualMachineInstance,
   owner: string,
 ): Promise<DomainAnswer> {
   const value = { vmiUid: metadata!.uid, domainUuid: spec?.domain?.firmware?.uuid ?? "" };
   try {
-    const wait = { clock, timeoutMs: DOMAIN_TIMEOUT_MS };
-    const { error, domain } = await sessions.reach(owner).command(random.uuid(), { $case: "describeDomain", value }, wait);
+    const { error, domain } = await sessions.ask(owner, { $case: "describeDomain", value }, DOMAIN_TIMEOUT_MS);
     if (error !== "" || !domain) return { failed: "libvirt", message: plain(error) || "it gave no answer" };
     return { ...domain, state: plain(domain.state), reason: plain(domain.reason), name: plain(domain.name), job: plain(domain.job) };
   } catch (error) {

@@ -1,7 +1,6 @@
 /** Reads what the admission of a migration depends on, and records the migration or says all that stands in its way. */
 import type { VirtualMachineInstanceMigration } from "../../gen/drover/v1/migration.ts";
 import type { VirtualMachine } from "../../gen/drover/v1/virtual_machine.ts";
-import type { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { FailedPrecondition, NotFound } from "../../lib/errors.ts";
 import type { ApiError } from "../../lib/errors.ts";
 import { migrations } from "../kinds/migration.ts";
@@ -32,7 +31,7 @@ export async function admitMigration(
   const [vm, instance] = await Promise.all([objects.find(virtualMachines, key), objects.find(virtualMachineInstances, key)]);
   if (!instance) throw missingRun(vm, key);
   const [open, sourceNode, targetNode] = await Promise.all([
-    openMigrations(objects, instance),
+    openMigrations(objects, key),
     nodeOf(objects, instance.status?.nodeName ?? ""),
     nodeOf(objects, spec.targetNode),
   ]);
@@ -51,8 +50,8 @@ export function missingRun(vm: VirtualMachine | undefined, { namespace, name }: 
 
 const nodeOf = (objects: Objects, name: string) => (name === "" ? undefined : objects.find(nodes, { name }));
 
-async function openMigrations(objects: Objects, { metadata }: VirtualMachineInstance): Promise<VirtualMachineInstanceMigration[]> {
-  const { namespace, name } = metadata!;
+/** Of the instance of that name. */
+export async function openMigrations(objects: Objects, { namespace, name }: { namespace: string; name: string }): Promise<VirtualMachineInstanceMigration[]> {
   const page = await objects.list(migrations, { namespace, fieldSelector: `spec.vmi_name=${name}` });
   return page.items.filter(isOpen);
 }

@@ -21,7 +21,6 @@ import { loadsOf } from "../../lib/preflight/load.ts";
 import type { Answer, Measured } from "../../lib/preflight/measured.ts";
 import { SLOTS } from "../../lib/preflight/slots.ts";
 import { quantityBytes } from "../../lib/quantity.ts";
-import type { Random } from "../../lib/random.ts";
 import { migrationPolicies } from "../kinds/migration-policy.ts";
 import { migrations } from "../kinds/migration.ts";
 import { namespaces } from "../kinds/namespace.ts";
@@ -37,7 +36,7 @@ import { isOpen, wantedOf } from "../subresources/migrate.ts";
 import { plain } from "../subresources/untrusted.ts";
 import { missingRun } from "./migration-admission.ts";
 
-export type CheckParts = { objects: Objects; assignments: Pick<Assignments, "all">; sessions: NodeSessions; clock: Clock; random: Random };
+export type CheckParts = { objects: Objects; assignments: Pick<Assignments, "all">; sessions: NodeSessions; clock: Clock };
 
 const ASKED_MS = 3_000;
 /** Asking all of a large fleet would take its agents' time for nothing: the best ones by record are asked. */
@@ -151,10 +150,10 @@ class Asking {
   }
 
   async #ask<T>(node: string, action: NonNullable<Command["action"]>, part: (result: CommandResult) => T | undefined): Promise<Answer<T>> {
-    const { sessions, clock, random } = this.#parts;
+    const { sessions, clock } = this.#parts;
     const timeoutMs = Math.max(0, this.#beganMs + ASKED_MS - clock.monotonicMs());
     try {
-      const result = await sessions.reach(node).command(random.uuid(), action, { clock, timeoutMs });
+      const result = await sessions.ask(node, action, timeoutMs);
       const known = part(result);
       return result.error === "" && known !== undefined ? { known } : { unknown: `"${node}" says: ${plain(result.error) || "nothing"}` };
     } catch (error) {

@@ -39,7 +39,8 @@ export async function cancelMigrationOf(objects: Objects, key: Required<Key>, ca
   return objects.change(migrations, key, (migration) => withCancelOutcome(migration, outcome), untold);
 }
 
-const UNJOURNALED = { requestId: "", repeatable: false };
+/** A step of a call, whose id stands for the whole. */
+export const UNJOURNALED = { requestId: "", repeatable: false };
 
 function unlessGone(error: unknown): undefined {
   if (!(error instanceof NotFound)) throw error;

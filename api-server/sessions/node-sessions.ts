@@ -2,7 +2,7 @@
  * Who is connected: at most one session for each node, its lease, and the transitions of both in the node's record. A
  * broken stream makes nobody silent, a lease that ran out does.
  */
-import type { Hello } from "../../gen/drover/agent/v1/agent.ts";
+import type { Command, CommandResult, Hello } from "../../gen/drover/agent/v1/agent.ts";
 import { NodeSession as NodeSessionRecord, NodeSessionState } from "../../gen/drover/v1/node.ts";
 import type { Node } from "../../gen/drover/v1/node.ts";
 import { backoffMs, RETRY } from "../../lib/backoff.ts";
@@ -112,7 +112,13 @@ export class NodeSessions {
     return this.#live.has(name);
   }
 
-  /** The node's session for asking it something. */
+  /** Its answer; rejects with Unavailable when it is not connected, or says nothing in that time. */
+  async ask(name: string, action: NonNullable<Command["action"]>, timeoutMs: number): Promise<CommandResult> {
+    const { clock, random } = this.#parts;
+    return this.reach(name).command(random.uuid(), action, { clock, timeoutMs });
+  }
+
+  /** The node's session. */
   reach(name: string): NodeSession {
     const session = this.#live.get(name);
     if (!session) throw new Unavailable(`The agent of "${name}" is not connected`, { reason: "NODE_NOT_CONNECTED", metadata: { node: name } });

@@ -5,16 +5,14 @@
 import type { DomainDescription } from "../../gen/drover/agent/v1/agent.ts";
 import type { Node } from "../../gen/drover/v1/node.ts";
 import { VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import type { Clock } from "../../lib/clock.ts";
 import { Unavailable } from "../../lib/errors.ts";
-import type { Random } from "../../lib/random.ts";
 import { nodes } from "../kinds/node.ts";
 import type { Reads } from "../objects.ts";
 import { Conflict } from "../store/store.ts";
 import type { Store } from "../store/store.ts";
 import type { NodeSessions } from "./node-sessions.ts";
 
-export type TombstonesTidying = { objects: Reads; sessions: Pick<NodeSessions, "connected" | "reach">; clock: Clock; random: Random };
+export type TombstonesTidying = { objects: Reads; sessions: Pick<NodeSessions, "connected" | "ask"> };
 type Tombstone = { vmiUid: string; domainUuid: string; epoch: number; node: string; host: string };
 /** What its node says of a tombstone's domain; nothing when it cannot be asked. */
 type Word = "absent" | "present" | "nothing";
@@ -97,12 +95,12 @@ function isOtherHost(node: Node | undefined, { host }: Tombstone): boolean {
   return host !== "" && present !== "" && present !== host;
 }
 
-async function ask({ sessions, clock, random }: TombstonesTidying, tombstone: Tombstone): Promise<Word> {
+async function ask({ sessions }: TombstonesTidying, tombstone: Tombstone): Promise<Word> {
   const { node, vmiUid, domainUuid } = tombstone;
   if (domainUuid === "" || !sessions.connected(node)) return "nothing";
   try {
     const action = { $case: "describeDomain" as const, value: { vmiUid, domainUuid } };
-    const { error, domain } = await sessions.reach(node).command(random.uuid(), action, { clock, timeoutMs: ASK_TIMEOUT_MS });
+    const { error, domain } = await sessions.ask(node, action, ASK_TIMEOUT_MS);
     if (error !== "" || !domain) return "nothing";
     return isGone(domain, tombstone) ? "absent" : "present";
   } catch (error) {

@@ -4,7 +4,7 @@ import { command } from "../command.ts";
 import { events } from "../kinds/event.ts";
 import { virtualMachines } from "../kinds/virtual-machine.ts";
 import type { Key } from "../objects.ts";
-import { objectName, printObject } from "../print.ts";
+import { objectName, printName, printObject } from "../print.ts";
 import { mutate } from "../session.ts";
 import type { Session } from "../session.ts";
 import { forEach, machinesOf } from "./verbs.ts";
@@ -23,7 +23,7 @@ const act = ({ name, summary, done, call }: { name: string; summary: string; don
         const { event } = await mutate(session, (requestId, signal) => call(session, { ...key, requestId, validateOnly: false }, { signal }));
         const { out } = session;
         if (out.format === "json" || out.format === "yaml") return printObject(out, events, event!);
-        return out.line(`${objectName(virtualMachines, key.name)}${out.format === "name" ? "" : ` ${done}`}`);
+        return printName(out, objectName(virtualMachines, key.name), done);
       });
     },
   });

@@ -7,7 +7,7 @@ import { RefusedManifest, UsageError } from "../failure.ts";
 import type { Resource } from "../kinds/kind.ts";
 import { kindNamed } from "../kinds/names.ts";
 import { ObjectClient } from "../objects.ts";
-import { objectName, printObject } from "../print.ts";
+import { objectName, printDone } from "../print.ts";
 import { hasStatus, patiently } from "../session.ts";
 import type { Session } from "../session.ts";
 import { readManifests } from "../manifests.ts";
@@ -32,8 +32,7 @@ async function applyOne(session: Session, manifest: Manifest): Promise<void> {
   const sent = withNamespace(kind.codec.decode(manifest.bytes), kind.namespaced ? manifest.namespace || session.namespace : "");
   try {
     const { object, outcome } = await bring(session, objects, sent);
-    if (session.out.format === "json" || session.out.format === "yaml") await printObject(session.out, kind, object);
-    else session.out.line(`${objectName(kind, manifest.name)}${session.out.format === "name" ? "" : ` ${outcome}`}`);
+    await printDone(session.out, { kind, object, said: outcome });
   } catch (error) {
     if (!(error instanceof ClientError) || hasStatus(error, Status.UNAVAILABLE)) throw error;
     throw new RefusedManifest(error, objectName(kind, manifest.name), (path) => {

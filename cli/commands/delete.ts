@@ -7,7 +7,7 @@ import { kindNamed, targets } from "../kinds/names.ts";
 import { gone } from "../machine-state.ts";
 import { readManifests } from "../manifests.ts";
 import { ObjectClient } from "../objects.ts";
-import { objectName } from "../print.ts";
+import { objectName, printName } from "../print.ts";
 import { hasStatus } from "../session.ts";
 import type { Session } from "../session.ts";
 import { waitFor } from "../wait.ts";
@@ -58,7 +58,7 @@ async function deleteOne(session: Session, { kind, namespace, name, wait, timeou
     const explain = () => (kind.kind === "VirtualMachine" ? whyMachine(session, { namespace, name }) : Promise.resolve(""));
     await waitFor(session, objects, { namespace, name }, { timeoutMs: timeout, what: "to be gone", judge: gone(uid), explain });
   }
-  session.out.line(session.out.format === "name" ? objectName(kind, name) : `${objectName(kind, name)} deleted`);
+  printName(session.out, objectName(kind, name), "deleted");
 }
 
 type Deletion = { namespace: string; name: string; grace: number | undefined; missing: boolean };

@@ -6,7 +6,7 @@ import { drainedFor, plainPlan, planLines, progressLine } from "../drain-state.t
 import { CommandFailed } from "../failure.ts";
 import { nodes } from "../kinds/node.ts";
 import { ObjectClient } from "../objects.ts";
-import { objectName, printData, printObject } from "../print.ts";
+import { printData, printDone } from "../print.ts";
 import { mutate } from "../session.ts";
 import type { Session } from "../session.ts";
 import { waitFor } from "../wait.ts";
@@ -82,8 +82,6 @@ async function watchDrain(session: Session, { metadata, status }: Node, timeoutM
   if (last) await answer(session, last, `drained (${progressLine(last)})`);
 }
 
-function answer({ out }: Session, node: Node, said: string): Promise<void> | void {
-  if (out.format === "json" || out.format === "yaml") return printObject(out, nodes, node);
-  const name = objectName(nodes, node.metadata?.name ?? "");
-  return out.line(out.format === "name" ? name : `${name} ${said}`);
+function answer({ out }: Session, node: Node, said: string): Promise<void> {
+  return printDone(out, { kind: nodes, object: node, said });
 }

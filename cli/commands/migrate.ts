@@ -10,7 +10,7 @@ import { SETTING_FLAGS, settingsOf } from "../migration-settings.ts";
 import { migrated, progressBar, progressLine } from "../migration-state.ts";
 import { ObjectClient } from "../objects.ts";
 import type { Key } from "../objects.ts";
-import { objectName, printData, printLine, printObject } from "../print.ts";
+import { objectName, printData, printDone, printLine, printObject } from "../print.ts";
 import { mutate } from "../session.ts";
 import type { Session } from "../session.ts";
 import { waitFor } from "../wait.ts";
@@ -84,10 +84,8 @@ function teller({ out }: Session): (migration: VirtualMachineInstanceMigration) 
   };
 }
 
-function show({ out }: Session, migration: VirtualMachineInstanceMigration, done: string): Promise<void> | void {
-  if (out.format === "json" || out.format === "yaml") return printObject(out, migrations, migration);
-  const name = objectName(migrations, migration.metadata?.name ?? "");
-  return out.line(out.format === "name" ? name : `${name} ${done}${done === "succeeded" ? ` (${progressLine(migration)})` : ""}`);
+function show({ out }: Session, migration: VirtualMachineInstanceMigration, done: string): Promise<void> {
+  return printDone(out, { kind: migrations, object: migration, said: done === "succeeded" ? `${done} (${progressLine(migration)})` : done });
 }
 
 export const cancelMigration = command({

@@ -7,7 +7,7 @@ import { virtualMachines } from "../kinds/virtual-machine.ts";
 import { running, stopped } from "../machine-state.ts";
 import { ObjectClient } from "../objects.ts";
 import type { Key } from "../objects.ts";
-import { objectName, printObject } from "../print.ts";
+import { printDone } from "../print.ts";
 import { mutate } from "../session.ts";
 import type { Session } from "../session.ts";
 import { waitFor } from "../wait.ts";
@@ -105,7 +105,6 @@ async function finish(session: Session, answer: VirtualMachine, { wait, timeout,
   const key = { namespace, name };
   if (wait) await waitFor(session, machines, key, { timeoutMs: timeout, what, judge: judge(answer), explain: () => whyMachine(session, key) });
   const structured = session.out.format === "json" || session.out.format === "yaml";
-  if (structured) return printObject(session.out, virtualMachines, wait ? await machines.get(key) : answer);
-  const suffix = session.out.format === "name" ? "" : ` ${wait ? done : `will be ${done}`}`;
-  return session.out.line(`${objectName(virtualMachines, name)}${suffix}`);
+  const object = wait && structured ? await machines.get(key) : answer;
+  return printDone(session.out, { kind: virtualMachines, object, said: wait ? done : `will be ${done}` });
 }

@@ -10,7 +10,7 @@ import type { SourceAction } from "../migration/source.ts";
 import { decideTarget } from "../migration/target.ts";
 import type { TargetAction } from "../migration/target.ts";
 import { killVerdict } from "./kill-rule.ts";
-import { active, halved, machineUid, sameBoot } from "./observed.ts";
+import { active, halved, machineUid, ownDomain, sameBoot } from "./observed.ts";
 import type { Ending, Observed, OwnerWord, Seen } from "./observed.ts";
 import { ownerWord, sameWord } from "./phase.ts";
 
@@ -89,7 +89,7 @@ function decideUnassigned({ domain, memory, synced, lookup, self }: Observed): A
 function decideOwner(observed: Observed, instance: VirtualMachineInstance): Action {
   const { domain, memory } = observed;
   const status = instance.status!;
-  const own = domain?.identity?.vmiUid === instance.metadata!.uid ? domain : undefined;
+  const own = ownDomain(domain, instance);
   if (memory.ended) return ended(observed, own, memory.ended);
   if (status.ownerReport?.state === DomainState.GONE) return own ? finish(instance, "lost", "") : wait();
   // A migration is closed over a half only when the other one is lost for certain. A half that was left never runs.

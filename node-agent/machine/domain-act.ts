@@ -1,7 +1,7 @@
-/** What a user asks of a running domain, by way of the control plane: whether it may be done now, on a fresh look. Pure. */
+/** What a user asks of a running domain, by way of the control plane: whether it may be done now, on a fresh look, and by which call. Pure. */
 import { AssignmentRole, DomainAct, DomainActOutcome } from "../../gen/drover/agent/v1/agent.ts";
 import type { ActOnDomain } from "../../gen/drover/agent/v1/agent.ts";
-import { active } from "./observed.ts";
+import { active, ownDomain } from "./observed.ts";
 import type { Observed, Seen } from "./observed.ts";
 
 /** DONE stands for: do it. */
@@ -11,16 +11,18 @@ export type ActVerdict = { outcome: DomainActOutcome; message: string };
 const RESUMABLE: ReadonlySet<string> = new Set(["user", "ioerror", "watchdog", "crashed", "unknown"]);
 
 const is = (outcome: DomainActOutcome, message = ""): ActVerdict => ({ outcome, message });
+export const NOT_OWNER = is(DomainActOutcome.NOT_OWNER);
+export const TOO_LATE = is(DomainActOutcome.TOO_LATE);
 
 export function judgeAct({ assignment, domain, hold }: Pick<Observed, "assignment" | "domain" | "hold">, { act, epoch }: Pick<ActOnDomain, "act" | "epoch">): ActVerdict {
   const instance = assignment?.instance;
   const status = instance?.status;
-  if (hold || assignment?.role !== AssignmentRole.OWNER || status?.epoch !== epoch) return is(DomainActOutcome.NOT_OWNER);
+  if (hold || assignment?.role !== AssignmentRole.OWNER || status?.epoch !== epoch) return NOT_OWNER;
   if (status.migration && !status.migration.handedOff) return is(DomainActOutcome.MIGRATING);
   if (instance!.metadata!.deletionTimestamp) return is(DomainActOutcome.DELETING);
-  const own = domain?.identity?.vmiUid === instance!.metadata!.uid ? domain : undefined;
+  const own = ownDomain(domain, instance!);
   if (!own || !active(own) || own.state === "shutdown") return is(DomainActOutcome.NOT_RUNNING, own ? `libvirt says ${own.state}, ${own.reason}` : "");
-  return byAct[act]?.(own) ?? is(DomainActOutcome.UNSPECIFIED);
+  return acts[act]?.judge(own) ?? is(DomainActOutcome.UNSPECIFIED);
 }
 
 const isStill = ({ state }: Seen): boolean => state === "paused" || state === "pmsuspended";
@@ -29,8 +31,13 @@ const busy = ({ state, reason }: Seen): ActVerdict => is(DomainActOutcome.BUSY, 
 const DONE = is(DomainActOutcome.DONE);
 const ALREADY = is(DomainActOutcome.ALREADY);
 
-const byAct: Partial<Record<DomainAct, (own: Seen) => ActVerdict>> = {
-  [DomainAct.PAUSE]: (own) => (!isStill(own) ? DONE : canGoOn(own) ? ALREADY : busy(own)),
-  [DomainAct.UNPAUSE]: (own) => (!isStill(own) ? ALREADY : canGoOn(own) ? DONE : busy(own)),
-  [DomainAct.RESET]: (own) => (!isStill(own) || canGoOn(own) ? DONE : busy(own)),
+type Act = { judge: (own: Seen) => ActVerdict; /** What the hypervisor is asked for. */ call: "suspend" | "resume" | "reset" };
+
+const acts: Partial<Record<DomainAct, Act>> = {
+  [DomainAct.PAUSE]: { judge: (own) => (!isStill(own) ? DONE : canGoOn(own) ? ALREADY : busy(own)), call: "suspend" },
+  [DomainAct.UNPAUSE]: { judge: (own) => (!isStill(own) ? ALREADY : canGoOn(own) ? DONE : busy(own)), call: "resume" },
+  [DomainAct.RESET]: { judge: (own) => (!isStill(own) || canGoOn(own) ? DONE : busy(own)), call: "reset" },
 };
+
+/** For an act that was judged DONE. */
+export const callOf = (act: DomainAct): Act["call"] => acts[act]!.call;

@@ -2,7 +2,7 @@
  * One machine on this node: observes, decides, acts, and does so again until there is nothing to do. One thing at a
  * time; whatever happens meanwhile only makes it look once more, so restart, retry and first run are one path.
  */
-import { DomainAct, DomainActOutcome } from "../../gen/drover/agent/v1/agent.ts";
+import { DomainActOutcome } from "../../gen/drover/agent/v1/agent.ts";
 import type { ActOnDomain, Assignment, LookupMachineResponse } from "../../gen/drover/agent/v1/agent.ts";
 import { backoffMs } from "../../lib/backoff.ts";
 import type { Timer } from "../../lib/clock.ts";
@@ -12,7 +12,7 @@ import { progressOf, withDisks } from "../migration/source-act.ts";
 import { act } from "./act.ts";
 import { decide } from "./decide.ts";
 import type { Action } from "./decide.ts";
-import { judgeAct } from "./domain-act.ts";
+import { callOf, judgeAct, NOT_OWNER, TOO_LATE } from "./domain-act.ts";
 import type { ActVerdict } from "./domain-act.ts";
 import { active, domainUuid, machineUid, newMemory } from "./observed.ts";
 import { confirms, differs, isSwitchOver, needsFreshLook } from "./look.ts";
@@ -118,7 +118,7 @@ export class MachineDriver {
 
   /** Carried out between two steps, on a look of its own; rejects with what libvirt said. */
   async act(wish: ActOnDomain): Promise<ActVerdict> {
-    if (this.#closed) return { outcome: DomainActOutcome.NOT_OWNER, message: "" };
+    if (this.#closed) return NOT_OWNER;
     const name = `${wish.act} ${wish.requestId}`;
     const known = this.#acts.get(name);
     if (known) return known;
@@ -142,7 +142,7 @@ export class MachineDriver {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
-    for (const { resolve } of this.#asked.splice(0)) resolve({ outcome: DomainActOutcome.NOT_OWNER, message: "" });
+    for (const { resolve } of this.#asked.splice(0)) resolve(NOT_OWNER);
   }
 
   /** Decide again, on the last look if it stands. */
@@ -192,13 +192,12 @@ export class MachineDriver {
 
   async #carryOut({ wish, untilMs, resolve, reject }: Asked): Promise<void> {
     try {
-      const [observed] = await this.#decideOnFresh();
-      const late = this.#tools.clock.monotonicMs() >= untilMs;
-      const verdict = late ? { outcome: DomainActOutcome.TOO_LATE, message: "" } : judgeAct(observed, wish);
+      const observed = await this.#look();
+      const verdict = observed.nowMs >= untilMs ? TOO_LATE : judgeAct(observed, wish);
       this.#tools.log.info({ vmiUid: this.vmiUid, act: wish.act, outcome: verdict.outcome, requestId: wish.requestId }, "asked to act on the domain");
       if (verdict.outcome === DomainActOutcome.DONE) {
         this.forgetLook();
-        await doers[wish.act]?.(this.#tools.hypervisor, this.#uuid);
+        await this.#tools.hypervisor[callOf(wish.act)](this.#uuid);
       }
       resolve(verdict);
     } catch (error) {
@@ -215,15 +214,19 @@ export class MachineDriver {
     return needsFreshLook(action) ? undefined : [observed, action];
   }
 
-  /** The record first: what is then seen of the domain is never older than it. */
   async #decideOnFresh(): Promise<[Observed, Action]> {
+    const observed = await this.#look();
+    return [observed, decide(observed)];
+  }
+
+  /** The record first: what is then seen of the domain is never older than it. */
+  async #look(): Promise<Observed> {
     const assignment = this.#assignment;
     const job = await this.#looking(async () => {
       this.#keep(this.#uuid === "" ? undefined : seenOf(await this.#tools.hypervisor.get(this.#uuid)));
       return this.#job(assignment, this.#lastSeen);
     });
-    const observed = this.#observed(assignment, this.#lastSeen, job);
-    return [observed, decide(observed)];
+    return this.#observed(assignment, this.#lastSeen, job);
   }
 
   #keep(domain: Seen | undefined): void {
@@ -287,12 +290,6 @@ export class MachineDriver {
 }
 
 type Asked = { wish: ActOnDomain; untilMs: number; resolve: (verdict: ActVerdict) => void; reject: (error: unknown) => void };
-
-const doers: Partial<Record<DomainAct, (hypervisor: Tools["hypervisor"], uuid: string) => Promise<void>>> = {
-  [DomainAct.PAUSE]: (hypervisor, uuid) => hypervisor.suspend(uuid),
-  [DomainAct.UNPAUSE]: (hypervisor, uuid) => hypervisor.resume(uuid),
-  [DomainAct.RESET]: (hypervisor, uuid) => hypervisor.reset(uuid),
-};
 
 export function seenOf(domain: Domain): Seen;
 export function seenOf(domain: Domain | undefined): Seen | undefined;

@@ -1,12 +1,13 @@
 /** All machines of this node: a driver for each that a record or a domain here speaks of, fed with what happens. */
 import type { ActOnDomain, Assignment, TunnelOffer } from "../../gen/drover/agent/v1/agent.ts";
-import { AssignmentRole, DomainActOutcome } from "../../gen/drover/agent/v1/agent.ts";
+import { AssignmentRole } from "../../gen/drover/agent/v1/agent.ts";
 import { MigrationSourceState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import { every } from "../../lib/clock.ts";
 import type { OpenMigration } from "../door/doors.ts";
 import { parseInstanceMetadata } from "../domain/metadata.ts";
 import type { Domain, HypervisorEvent } from "../libvirt/hypervisor.ts";
 import { admit } from "./admission.ts";
+import { NOT_OWNER } from "./domain-act.ts";
 import type { ActVerdict } from "./domain-act.ts";
 import { MachineDriver } from "./driver.ts";
 import type { Standing } from "./driver.ts";
@@ -120,7 +121,7 @@ export class Machines {
 
   /** Of a machine that no record here speaks of nothing is done. */
   async act(wish: ActOnDomain): Promise<ActVerdict> {
-    return (await this.#drivers.get(wish.vmiUid)?.act(wish)) ?? { outcome: DomainActOutcome.NOT_OWNER, message: "" };
+    return (await this.#drivers.get(wish.vmiUid)?.act(wish)) ?? NOT_OWNER;
   }
 
   uids(vmiUid: string): { vmiUid: string; vmUid: string } {

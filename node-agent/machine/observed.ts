@@ -118,6 +118,10 @@ export const domainUuid = (instance: VirtualMachineInstance): string => instance
 export const machineUid = (instance: VirtualMachineInstance): string =>
   instance.metadata?.ownerReferences.find(({ kind }) => kind === "VirtualMachine")?.uid ?? instanceUid(instance);
 
+/** The domain, if it is that run's. */
+export const ownDomain = (domain: Seen | undefined, instance: VirtualMachineInstance): Seen | undefined =>
+  domain?.identity?.vmiUid === instance.metadata!.uid ? domain : undefined;
+
 /** A guest, or what is left of one, holds the domain: QEMU runs. */
 export const active = (domain: Seen): boolean => domain.state !== "shutoff" && domain.state !== "nostate" && domain.state !== "crashed";
 

@@ -4,7 +4,7 @@
  */
 import { MigrationMode, MigrationSourceState, MigrationTargetState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceMigration, MigrationStandstill, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import { active, halved } from "../machine/observed.ts";
+import { active, halved, ownDomain } from "../machine/observed.ts";
 import type { Observed, Seen, SourceMemory } from "../machine/observed.ts";
 import { converge, sampleOf } from "./convergence.ts";
 import type { Convergence } from "./convergence.ts";
@@ -64,7 +64,7 @@ export function decideSource(observed: Observed, instance: VirtualMachineInstanc
   const migration = instance.status!.migration;
   if (!migration) return { do: "wait" };
   const memory = sourceMemory(observed, migration);
-  const own = observed.domain?.identity?.vmiUid === instance.metadata!.uid ? observed.domain : undefined;
+  const own = ownDomain(observed.domain, instance);
   const state = migration.source?.state ?? MigrationSourceState.UNSPECIFIED;
   if (ENDS.has(state)) return { do: "wait" };
   if (memory.call === "outstanding") return during({ observed, migration, memory, own });

@@ -3,7 +3,7 @@
  */
 import { MigrationSourceState, MigrationTargetState } from "../../gen/drover/v1/virtual_machine_instance.ts";
 import type { InstanceMigration, VirtualMachineInstance } from "../../gen/drover/v1/virtual_machine_instance.ts";
-import { active, halved } from "../machine/observed.ts";
+import { active, halved, ownDomain } from "../machine/observed.ts";
 import type { Observed, Seen, TargetMemory } from "../machine/observed.ts";
 
 export type TargetAction =
@@ -29,8 +29,8 @@ export function decideTarget(observed: Observed, instance: VirtualMachineInstanc
   const memory = targetMemory(observed, migration);
   const state = migration.target?.state ?? MigrationTargetState.UNSPECIFIED;
   if (state === MigrationTargetState.RUNNING) return { do: "wait" };
-  const { domain } = observed;
-  const here = domain?.identity?.vmiUid === instance.metadata!.uid && domain.identity.epoch === migration.targetEpoch ? domain : undefined;
+  const own = ownDomain(observed.domain, instance);
+  const here = own?.identity?.epoch === migration.targetEpoch ? own : undefined;
   if (here && halved(here) && migration.source?.state === MigrationSourceState.ENDED) return { do: "drop-half" };
   if (here) return hasArrived(here) ? say(memory, MigrationTargetState.RUNNING, migration) : { do: "wait", recheckMs: ARRIVAL_RECHECK_MS };
   if (sourceIsDone(migration)) return absent(memory, migration);

@@ -21,10 +21,6 @@ describe("a guest that is acted on", () => {
   const host = async () => fleet().lab.host(await machine.node());
   const domainState = async () => (await (await host()).virsh("domstate", await machine.uuid())).trim();
   const recorded = (state: DomainState) => machine.until(`the record to say ${state}`, (instance) => instance?.status?.ownerReport?.state === state);
-  const refusal = async (...words: string[]) => {
-    const error: unknown = await fleet().drover(...words).then(() => assert.fail("it was not refused"), (refused: unknown) => refused);
-    return String(error);
-  };
 
   async function standsStill(): Promise<Tick> {
     const before = await machine.tick(() => true);
@@ -47,13 +43,13 @@ describe("a guest that is acted on", () => {
     await (await host()).libvirtd.start();
     await standsStill();
     await recorded(DomainState.PAUSED);
-    assert.match(await refusal("pause", "acted"), /AlreadyPaused/);
-    assert.match(await refusal("migrate", "acted"), /Paused/);
+    assert.match((await fleet().refused("pause", "acted")).stderr, /AlreadyPaused/);
+    assert.match((await fleet().refused("migrate", "acted")).stderr, /Paused/);
     assert.match(await fleet().drover("unpause", "acted"), /unpaused/);
     const after = await machine.tick(({ count }) => count > still.count);
     assert.equal(after.boot, running.boot);
     await recorded(DomainState.RUNNING);
-    assert.match(await refusal("unpause", "acted"), /NotPaused/);
+    assert.match((await fleet().refused("unpause", "acted")).stderr, /NotPaused/);
   });
 
   it("boots anew in the same run when it is reset", async () => {

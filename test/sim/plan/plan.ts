@@ -58,6 +58,7 @@ const BEGIN_MS = 12_000;
 const SECOND = -1;
 /** Of a seed's migrations, how many meet what it is the seed's turn to meet: each cell comes up four times in 300 seeds. */
 const AIMED = 3;
+
 export function planOf(seed: number): Plan {
   const chance = new Chance(seed, "plan");
   const machines = Array.from({ length: MACHINES }, (_, index) => machineOf(chance, index));

@@ -65,6 +65,17 @@ export function domainText(of: VirtualMachineInstance): string {
   return `<domain type='qemu'>\n  <name>${domainName(identity)}</name>\n  <uuid>${domainUuid}</uuid>\n  <metadata>\n    ${metadata}\n  </metadata>\n</domain>`;
 }
 
+/** Of a run whose guest has been seen running. */
+export const running = (options: InstanceOptions = {}): VirtualMachineInstance =>
+  instance({ claimed: true, phase: Phase.RUNNING, reachedRunning: true, said: DomainState.RUNNING, ...options });
+
+/** A libvirt that has the guest of the record. */
+export function withGuest(of = running()): FakeHypervisor {
+  const hypervisor = new FakeHypervisor();
+  hypervisor.put({ uuid: UUID, name: "default_web_vm1", metadata: domainText(of).match(/<drover.*>/)![0], xml: domainText(of) });
+  return hypervisor;
+}
+
 export class FakeControlPlane implements ControlPlane {
   record: VirtualMachineInstance | undefined;
   readonly reports: ReportRequest[] = [];

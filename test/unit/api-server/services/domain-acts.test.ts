@@ -4,9 +4,8 @@ import { Status } from "nice-grpc";
 import { DomainAct, DomainActOutcome, DomainActResult } from "../../../../gen/drover/agent/v1/agent.ts";
 import type { ActOnDomain, CommandResult } from "../../../../gen/drover/agent/v1/agent.ts";
 import { VirtualMachineInstanceMigration } from "../../../../gen/drover/v1/migration.ts";
-import { DomainState, InstanceMigration, MigrationMode, MigrationSourceReport, MigrationSourceState } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
-import { Agent, bound, eventually, named, nodeReport, refused, report, serve } from "../sessions/serving.ts";
-import { BOOT } from "../subresources/records.ts";
+import { InstanceMigration, MigrationMode, MigrationSourceReport, MigrationSourceState } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { answering, eventually, named, passing, refused, runningOn, serve } from "../sessions/serving.ts";
 
 type Server = Awaited<ReturnType<typeof serve>>;
 type Answer = (wish: ActOnDomain) => Partial<CommandResult> | undefined;
@@ -17,26 +16,17 @@ const once = (requestId = "") => ({ ...named, requestId, validateOnly: false });
 
 /** A machine that runs on "a", whose agent answers so. */
 async function running(server: Server, answer: Answer = () => said(DONE)) {
-  const client = await server.node("a");
-  const agent = new Agent(client);
-  await agent.hear("welcome");
-  await client.report(nodeReport(agent, { hypervisorConnected: true }));
   const asked: ActOnDomain[] = [];
-  const listening = (async () => {
-    for (;;) {
-      const message = await agent.next().catch(() => undefined);
-      if (!message) return;
-      if (message.$case !== "command" || message.value.action?.$case !== "actOnDomain") continue;
-      asked.push(message.value.action.value);
-      const result = answer(message.value.action.value);
-      if (result) agent.result({ commandId: message.value.commandId, ...result });
-    }
-  })();
-  const vmi = await bound(server, "a");
-  await client.claim({ ...named, vmiUid: vmi.metadata!.uid, epoch: 1, boot: BOOT, agentInstance: agent.instance });
-  await client.report(report(agent, vmi, 1, { state: DomainState.RUNNING, reason: "booted" }));
-  await eventually(async () => (await server.vmis.getVirtualMachineInstance(named)).virtualMachineInstance?.status?.phase === 4);
-  return { agent, vmi, asked, listening };
+  const host = await answering(server, "a", {
+    answers: {
+      actOnDomain(wish) {
+        asked.push(wish);
+        return answer(wish);
+      },
+    },
+    facts: { hypervisorConnected: true },
+  });
+  return { agent: host.agent, vmi: await runningOn(server, host, "a"), asked };
 }
 
 /** The machine's run with this in its status, as the controller writes it. */
@@ -162,13 +152,7 @@ describe("acting on a guest", function () {
     await using server = await serve();
     const { asked } = await running(server);
     await moving(server, { state: MigrationSourceState.ISSUED });
-    let over = false;
-    const call = refused(server.vms.pauseVirtualMachine(once()), Status.UNAVAILABLE, /has not ended yet/).finally(() => (over = true));
-    await eventually(async () => {
-      server.clock.pass(1_000);
-      return over;
-    });
-    await call;
+    await passing(server, refused(server.vms.pauseVirtualMachine(once()), Status.UNAVAILABLE, /has not ended yet/));
     assert.deepEqual(asked, []);
   });
 

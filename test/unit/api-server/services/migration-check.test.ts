@@ -2,20 +2,16 @@
 import assert from "node:assert/strict";
 import { Status } from "nice-grpc";
 import { AddressProbe, CpuComparison, CpuDefinition, MachineInspection, ProbeOutcome } from "../../../../gen/drover/agent/v1/agent.ts";
-import type { Command, CommandResult, CompareCpu } from "../../../../gen/drover/agent/v1/agent.ts";
+import type { CompareCpu } from "../../../../gen/drover/agent/v1/agent.ts";
 import type { CheckMigrationResponse } from "../../../../gen/drover/v1/migration.ts";
 import { NodePool } from "../../../../gen/drover/v1/node.ts";
 import type { NodeReport } from "../../../../gen/drover/v1/node.ts";
 import { CheckReason, CheckVerdict, ForecastBasis } from "../../../../gen/drover/v1/preflight.ts";
 import { RunStrategy, VirtualMachine } from "../../../../gen/drover/v1/virtual_machine.ts";
-import { DomainState } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
-import { BOOT } from "../subresources/records.ts";
-import { Agent, bound, eventually, named, nodeReport, refused, report, serve } from "../sessions/serving.ts";
+import { answering, named, passing, refused, runningOn, serve } from "../sessions/serving.ts";
+import type { Answers } from "../sessions/serving.ts";
 
 type Server = Awaited<ReturnType<typeof serve>>;
-type Action = NonNullable<Command["action"]>;
-type Answers = { [C in Action["$case"]]?: (value: Extract<Action, { $case: C }>["value"]) => Partial<CommandResult> | undefined };
-
 const MIB = 1024 ** 2;
 const CPU = CpuDefinition.create({ model: "qemu64", features: [{ name: "lahf_lm", policy: "require" }] });
 const HOST: Partial<NodeReport> = {
@@ -30,37 +26,14 @@ const good: Answers = {
   probeAddress: () => ({ probe: AddressProbe.create({ outcome: ProbeOutcome.ANSWERED }) }),
 };
 
-let hosts = 0;
-
-/** A node whose agent answers commands so; without an answer it stays silent. */
-async function host(server: Server, name: string, { answers = good, facts = {} as Partial<NodeReport> } = {}) {
-  const client = await server.node(name);
-  const agent = new Agent(client, { nodeUid: `0b5e6d1e-0000-4000-8000-00000000000${(hosts = (hosts + 1) % 10)}` });
-  await agent.hear("welcome");
-  await client.report(nodeReport(agent, { ...HOST, ...facts }));
-  const asked: Action[] = [];
-  const listening = (async () => {
-    for (;;) {
-      const message = await agent.next().catch(() => undefined);
-      if (!message) return;
-      if (message.$case !== "command" || !message.value.action) continue;
-      const { commandId, action } = message.value;
-      asked.push(action);
-      const result = answers[action.$case]?.(action.value as never);
-      if (result) agent.result({ commandId, ...result });
-    }
-  })();
-  return { client, agent, asked, listening };
-}
+type Given = Partial<Parameters<typeof answering>[2]>;
+const host = (server: Server, name: string, { answers = good, facts = {} }: Given) => answering(server, name, { answers, facts: { ...HOST, ...facts } });
 
 /** A machine that runs on "a", which is a host as given; "b" is another. */
-async function fleet(server: Server, a: Parameters<typeof host>[2] = {}, b: Parameters<typeof host>[2] = {}) {
+async function fleet(server: Server, a: Given = {}, b: Given = {}) {
   const source = await host(server, "a", a);
   const target = await host(server, "b", b);
-  const vmi = await bound(server, "a");
-  await source.client.claim({ ...named, vmiUid: vmi.metadata!.uid, epoch: 1, boot: BOOT, agentInstance: source.agent.instance });
-  await source.client.report(report(source.agent, vmi, 1, { state: DomainState.RUNNING, reason: "booted" }));
-  await eventually(async () => (await server.vmis.getVirtualMachineInstance(named)).virtualMachineInstance?.status?.phase === 4);
+  const vmi = await runningOn(server, source, "a");
   return { source, target, vmi };
 }
 
@@ -119,14 +92,7 @@ describe("CheckMigration", function () {
     await using server = await serve();
     const { inspectMachine: _, ...mute } = good;
     await fleet(server, { answers: mute });
-    const answering = check(server);
-    let done = false;
-    void answering.then(() => (done = true));
-    await eventually(async () => {
-      server.clock.pass(1_000);
-      return done;
-    });
-    const answer = await answering;
+    const answer = await passing(server, check(server));
     assert.deepEqual(answer.checks.filter(({ verdict }) => verdict !== CheckVerdict.PASS).map(({ name, reason }) => [name, reason]), [["host-devices", CheckReason.NOT_KNOWN]]);
     assert.deepEqual(reasonsOf(answer, "b"), [["cpu", CheckVerdict.WARN, CheckReason.NOT_KNOWN]]);
     assert.equal(answer.chosenNode, "b");

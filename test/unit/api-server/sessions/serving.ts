@@ -5,12 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ClientError, Status } from "nice-grpc";
 import { NodeAgentServiceDefinition, SessionRequest } from "../../../../gen/drover/agent/v1/agent.ts";
-import type { CommandResult, DomainDescription, SessionResponse } from "../../../../gen/drover/agent/v1/agent.ts";
+import type { Command, CommandResult, DomainDescription, SessionResponse } from "../../../../gen/drover/agent/v1/agent.ts";
 import { EventServiceDefinition } from "../../../../gen/drover/v1/event.ts";
 import { MigrationServiceDefinition } from "../../../../gen/drover/v1/migration.ts";
 import { NodeReport, NodeServiceDefinition } from "../../../../gen/drover/v1/node.ts";
 import { RunStrategy, VirtualMachine, VirtualMachineServiceDefinition } from "../../../../gen/drover/v1/virtual_machine.ts";
-import { OwnerReport, Phase, VirtualMachineInstance, VirtualMachineInstanceServiceDefinition } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { DomainState, OwnerReport, Phase, VirtualMachineInstance, VirtualMachineInstanceServiceDefinition } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { VolumeServiceDefinition } from "../../../../gen/drover/v1/volume.ts";
 import { Channel } from "../../../../lib/channel.ts";
 import { connect } from "../../../../lib/client.ts";
@@ -167,6 +167,52 @@ export const nodeReport = (agent: Agent, value: Partial<NodeReport>) => ({
   agentInstance: agent.instance, seq: 100, namespace: "", name: "", vmiUid: "", epoch: 0,
   part: { $case: "node" as const, value: NodeReport.create({ generation: 1, memoryBytes: 8 * 1024 ** 3, cpus: 8, ...value }) },
 });
+
+type Action = NonNullable<Command["action"]>;
+export type Answers = { [C in Action["$case"]]?: (value: Extract<Action, { $case: C }>["value"]) => Partial<CommandResult> | undefined };
+
+let hosts = 0;
+
+/** A node whose agent answers commands so; without an answer it stays silent. */
+export async function answering(server: Server, name: string, { answers, facts = {} }: { answers: Answers; facts?: Partial<NodeReport> }) {
+  const client = await server.node(name);
+  const agent = new Agent(client, { nodeUid: `0b5e6d1e-0000-4000-8000-00000000000${(hosts = (hosts + 1) % 10)}` });
+  await agent.hear("welcome");
+  await client.report(nodeReport(agent, facts));
+  const asked: Action[] = [];
+  const listening = (async () => {
+    for (;;) {
+      const message = await agent.next().catch(() => undefined);
+      if (!message) return;
+      if (message.$case !== "command" || !message.value.action) continue;
+      const { commandId, action } = message.value;
+      asked.push(action);
+      const result = answers[action.$case]?.(action.value as never);
+      if (result) agent.result({ commandId, ...result });
+    }
+  })();
+  return { client, agent, asked, listening };
+}
+
+/** A machine that runs there. */
+export async function runningOn(server: Server, { client, agent }: { client: Client; agent: Agent }, name: string) {
+  const vmi = await bound(server, name);
+  await client.claim({ ...named, vmiUid: vmi.metadata!.uid, epoch: 1, boot: BOOT, agentInstance: agent.instance });
+  await client.report(report(agent, vmi, 1, { state: DomainState.RUNNING, reason: "booted" }));
+  await eventually(async () => (await server.vmis.getVirtualMachineInstance(named)).virtualMachineInstance?.status?.phase === Phase.RUNNING);
+  return vmi;
+}
+
+/** Lets time pass until it is settled. */
+export async function passing<T>(server: Server, awaited: Promise<T>): Promise<T> {
+  let settled = false;
+  const noted = awaited.finally(() => (settled = true));
+  await eventually(async () => {
+    server.clock.pass(1_000);
+    return settled;
+  });
+  return noted;
+}
 
 export async function joined(server: Server, name: string) {
   const client = await server.node(name);

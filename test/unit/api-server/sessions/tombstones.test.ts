@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { DomainDescription } from "../../../../gen/drover/agent/v1/agent.ts";
 import { Node } from "../../../../gen/drover/v1/node.ts";
 import { VirtualMachineInstance } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
-import { Agent, joined, random, serve } from "./serving.ts";
+import { Agent, joined, serve } from "./serving.ts";
 
 const HOST = "0b5e6d1e-0000-4000-8000-000000000001";
 const OTHER_HOST = "0b5e6d1e-0000-4000-8000-000000000002";
@@ -18,7 +18,7 @@ const buried = (server: Server, uid = UID, uuid = "5a6b0b2e-0e0c-4f5e-9d3a-0a4b8
   Node.create({ status: { session: { nodeUid: HOST } } }),
 );
 
-const tidy = ({ tombstones, objects, sessions, clock }: Server) => tombstones.tidy({ objects, sessions, clock, random }, new AbortController().signal);
+const tidy = ({ tombstones, objects, sessions }: Server) => tombstones.tidy({ objects, sessions }, new AbortController().signal);
 
 /** One tidying, at which the agent is asked once and says this. */
 async function told(server: Server, agent: Agent, domain: Partial<DomainDescription>, error = ""): Promise<boolean> {

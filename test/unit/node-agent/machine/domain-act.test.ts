@@ -1,23 +1,21 @@
 /** What may be done to a domain at once, over its whole space; and that it is done once, between the steps of its driver. */
 import assert from "node:assert/strict";
 import { ActOnDomain, AssignmentRole, DomainAct, DomainActOutcome } from "../../../../gen/drover/agent/v1/agent.ts";
-import { DomainState, InstanceMigration, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { InstanceMigration } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { judgeAct } from "../../../../node-agent/machine/domain-act.ts";
 import type { Seen } from "../../../../node-agent/machine/observed.ts";
 import { HypervisorError } from "../../../../node-agent/libvirt/hypervisor.ts";
-import { Agent, domainText, instance, settle, until, UUID } from "../fixture.ts";
-import { FakeHypervisor } from "../fake-hypervisor.ts";
+import { Agent, running, settle, until, UUID, withGuest } from "../fixture.ts";
 
 const { PAUSE, UNPAUSE, RESET } = DomainAct;
 const { DONE, ALREADY, NOT_OWNER, NOT_RUNNING, MIGRATING, DELETING, BUSY, TOO_LATE, UNSPECIFIED } = DomainActOutcome;
 
 const migration = InstanceMigration.create({ uid: "m-1", sourceNode: "a", targetNode: "b", sourceEpoch: 1, targetEpoch: 2 });
-const record = (options: Parameters<typeof instance>[0] = {}) => instance({ claimed: true, phase: Phase.RUNNING, reachedRunning: true, said: DomainState.RUNNING, ...options });
 const identity = { namespace: "default", vm: "web", vmUid: "vm-1", vmiUid: "vmi-1", epoch: 1, generation: 1 };
 const domain = (state: Seen["state"], reason = ""): Seen => ({ uuid: UUID, name: "default_web_vm1", state, reason, persistent: true, identity });
 
 describe("an act on a domain", () => {
-  const judge = (act: DomainAct, seen: Seen | undefined, of = record(), { role = AssignmentRole.OWNER as AssignmentRole, hold = false, epoch = 1 } = {}) =>
+  const judge = (act: DomainAct, seen: Seen | undefined, of = running(), { role = AssignmentRole.OWNER as AssignmentRole, hold = false, epoch = 1 } = {}) =>
     judgeAct({ assignment: { instance: of, role }, domain: seen, hold }, { act, epoch }).outcome;
 
   const table: [Seen["state"], string, pause: DomainActOutcome, unpause: DomainActOutcome, reset: DomainActOutcome][] = [
@@ -44,10 +42,10 @@ describe("an act on a domain", () => {
   it("is for its owner alone, under the epoch that was asked about, and for its own domain", () => {
     for (const act of [PAUSE, UNPAUSE, RESET]) {
       const runs = domain("running");
-      assert.equal(judge(act, runs, record(), { epoch: 2 }), NOT_OWNER);
-      assert.equal(judge(act, runs, record({ epoch: 2 })), NOT_OWNER);
-      assert.equal(judge(act, runs, record(), { hold: true }), NOT_OWNER);
-      for (const role of [AssignmentRole.INCOMING, AssignmentRole.OUTGOING]) assert.equal(judge(act, runs, record(), { role }), NOT_OWNER);
+      assert.equal(judge(act, runs, running(), { epoch: 2 }), NOT_OWNER);
+      assert.equal(judge(act, runs, running({ epoch: 2 })), NOT_OWNER);
+      assert.equal(judge(act, runs, running(), { hold: true }), NOT_OWNER);
+      for (const role of [AssignmentRole.INCOMING, AssignmentRole.OUTGOING]) assert.equal(judge(act, runs, running(), { role }), NOT_OWNER);
       assert.equal(judgeAct({ assignment: undefined, domain: runs, hold: false }, { act, epoch: 1 }).outcome, NOT_OWNER);
       assert.equal(judge(act, undefined), NOT_RUNNING);
       assert.equal(judge(act, { ...runs, identity: { ...identity, vmiUid: "vmi-0" } }), NOT_RUNNING);
@@ -57,9 +55,9 @@ describe("an act on a domain", () => {
 
   it("waits for no move, and is done again once that has handed the machine over", () => {
     for (const act of [PAUSE, UNPAUSE, RESET]) {
-      assert.equal(judge(act, domain("running"), record({ status: { migration } })), MIGRATING);
-      assert.notEqual(judge(act, domain("running"), record({ status: { migration: { ...migration, handedOff: true } } })), MIGRATING);
-      assert.equal(judge(act, domain("running"), record({ deleting: 30 })), DELETING);
+      assert.equal(judge(act, domain("running"), running({ status: { migration } })), MIGRATING);
+      assert.notEqual(judge(act, domain("running"), running({ status: { migration: { ...migration, handedOff: true } } })), MIGRATING);
+      assert.equal(judge(act, domain("running"), running({ deleting: 30 })), DELETING);
     }
   });
 
@@ -70,16 +68,11 @@ describe("an act on a domain", () => {
 });
 
 describe("a machine whose node is asked to act", () => {
-  const withGuest = () => {
-    const hypervisor = new FakeHypervisor();
-    hypervisor.put({ uuid: UUID, name: "default_web_vm1", metadata: domainText(record()).match(/<drover.*>/)![0], xml: domainText(record()) });
-    return hypervisor;
-  };
   const wish = (act: DomainAct, requestId: string, timeoutMs = 1_000) => ActOnDomain.create({ vmiUid: "vmi-1", epoch: 1, act, requestId, timeoutMs });
 
   it("pauses it, says so in the record, and lets it go on", async () => {
     using agent = new Agent({ hypervisor: withGuest() });
-    agent.session(record());
+    agent.session(running());
     await settle();
     assert.equal((await agent.machines.act(wish(PAUSE, "r-1"))).outcome, DONE);
     assert.equal(agent.hypervisor.domains.get(UUID)!.state, "paused");
@@ -91,7 +84,7 @@ describe("a machine whose node is asked to act", () => {
 
   it("resets it once for one wish, however often that is said", async () => {
     using agent = new Agent({ hypervisor: withGuest() });
-    agent.session(record());
+    agent.session(running());
     const said = await Promise.all([wish(RESET, "r-1"), wish(RESET, "r-1"), wish(RESET, "r-2")].map((each) => agent.machines.act(each)));
     const again = await agent.machines.act(wish(RESET, "r-1"));
     assert.deepEqual([...said, again].map(({ outcome }) => outcome), [DONE, DONE, DONE, DONE]);
@@ -100,7 +93,7 @@ describe("a machine whose node is asked to act", () => {
 
   it("does another thing under the same name: what was said of one is not said of the other", async () => {
     using agent = new Agent({ hypervisor: withGuest() });
-    agent.session(record());
+    agent.session(running());
     await agent.machines.act(wish(PAUSE, "r-1"));
     assert.equal((await agent.machines.act(wish(UNPAUSE, "r-1"))).outcome, DONE);
     assert.equal(agent.hypervisor.domains.get(UUID)!.state, "running");
@@ -108,7 +101,7 @@ describe("a machine whose node is asked to act", () => {
 
   it("tells what libvirt said, and may be asked again for what failed", async () => {
     using agent = new Agent({ hypervisor: withGuest() });
-    agent.session(record());
+    agent.session(running());
     agent.hypervisor.faults.set("reset", new HypervisorError("failed", "no such button"));
     await assert.rejects(agent.machines.act(wish(RESET, "r-1")), /no such button/);
     agent.hypervisor.faults.clear();
@@ -117,7 +110,7 @@ describe("a machine whose node is asked to act", () => {
 
   it("begins nothing that nobody waits for any more", async () => {
     using agent = new Agent({ hypervisor: withGuest() });
-    agent.session(record());
+    agent.session(running());
     assert.equal((await agent.machines.act(wish(RESET, "r-1", 0))).outcome, TOO_LATE);
     assert.ok(!agent.hypervisor.calls.includes("reset"));
   });

@@ -2,24 +2,15 @@
 import assert from "node:assert/strict";
 import { AssignmentRole } from "../../../../gen/drover/agent/v1/agent.ts";
 import { BootIdentity } from "../../../../gen/drover/v1/meta.ts";
-import { InstanceMigration, DomainState, MigrationMode, MigrationSourceReport, MigrationSourceState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
+import { InstanceMigration, MigrationMode, MigrationSourceReport, MigrationSourceState, Phase } from "../../../../gen/drover/v1/virtual_machine_instance.ts";
 import { HypervisorError } from "../../../../node-agent/libvirt/hypervisor.ts";
 import { outcomeOf } from "../../../../node-agent/migration/source-act.ts";
 import { parseInstanceMetadata } from "../../../../node-agent/domain/metadata.ts";
-import { Agent, BOOT, FakeControlPlane, UUID, domainText, instance, memoryEndings, settle, until } from "../fixture.ts";
+import { Agent, BOOT, FakeControlPlane, UUID, instance, memoryEndings, running, settle, until, withGuest } from "../fixture.ts";
 import { FakeHypervisor } from "../fake-hypervisor.ts";
 
 const runs = (hypervisor: FakeHypervisor) => hypervisor.domains.get(UUID)?.state === "running";
 const otherBoot = BootIdentity.create({ kernelBootId: "boot-0", pid1StartTime: "1" });
-
-const record = (options = {}) => instance({ claimed: true, phase: Phase.RUNNING, reachedRunning: true, said: DomainState.RUNNING, ...options });
-
-/** A libvirt that has the guest of the record. */
-const withGuest = (of = record()) => {
-  const hypervisor = new FakeHypervisor();
-  hypervisor.put({ uuid: UUID, name: "default_web_vm1", metadata: domainText(of).match(/<drover.*>/)![0], xml: domainText(of) });
-  return hypervisor;
-};
 
 async function started(options: ConstructorParameters<typeof Agent>[0] = {}): Promise<Agent> {
   const agent = new Agent(options);
@@ -176,7 +167,7 @@ describe("a machine on its node", () => {
 describe("an agent that starts anew", () => {
   it("adopts a running guest and commits nothing", async () => {
     using agent = new Agent({ hypervisor: withGuest() });
-    agent.session(record());
+    agent.session(running());
     await settle(150);
     assert.deepEqual(agent.controlPlane.reports, []);
     assert.ok(runs(agent.hypervisor));
@@ -184,7 +175,7 @@ describe("an agent that starts anew", () => {
 
   it("reports a guest as lost that ran and is not here any more", async () => {
     using agent = new Agent();
-    agent.session(record());
+    agent.session(running());
     await until(() => agent.controlPlane.words().includes("GONE/lost"));
   });
 
@@ -207,8 +198,8 @@ describe("an agent that starts anew", () => {
   });
 
   it("repairs an older epoch in the domain of a machine that it owns", async () => {
-    using agent = new Agent({ hypervisor: withGuest(record()) });
-    agent.session(record({ epoch: 3 }));
+    using agent = new Agent({ hypervisor: withGuest(running()) });
+    agent.session(running({ epoch: 3 }));
     await until(() => parseInstanceMetadata(agent.hypervisor.domains.get(UUID)?.metadata)?.epoch === 3);
     assert.ok(runs(agent.hypervisor));
   });
@@ -227,7 +218,7 @@ describe("an agent that starts anew", () => {
 
   it("removes a domain whose machine was moved on with a higher epoch", async () => {
     using agent = new Agent({ hypervisor: withGuest() });
-    agent.controlPlane.lookup = { instance: record({ node: "b", epoch: 2 }) };
+    agent.controlPlane.lookup = { instance: running({ node: "b", epoch: 2 }) };
     agent.session();
     await until(() => agent.hypervisor.domains.size === 0);
     assert.deepEqual(agent.controlPlane.reports.map(({ part }) => part?.$case), ["event"]);
@@ -269,10 +260,10 @@ describe("the roles of a node", () => {
     using agent = new Agent({ hypervisor: half });
     const source = MigrationSourceReport.create({ state: MigrationSourceState.ISSUED, mode: MigrationMode.POST_COPY, agentInstance: "an earlier one", generation: 1 });
     const migration = { ...InstanceMigration.create({ uid: "m-1", sourceNode: "a", targetNode: "b", sourceEpoch: 1, targetEpoch: 2 }), source };
-    agent.session(record({ version: "i.7", status: { migration } }));
+    agent.session(running({ version: "i.7", status: { migration } }));
     await settle(100);
     assert.ok(!half.calls.includes("destroy"));
-    agent.assign(record({ version: "i.8" }));
+    agent.assign(running({ version: "i.8" }));
     await until(() => half.calls.includes("destroy"));
   });
 
